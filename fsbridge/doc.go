@@ -1,0 +1,67 @@
+// Package fsbridge is what can be done inside a container: the operations on
+// files and commands, the form in which they cross the wire between the server
+// and the agent, and the client that the server uses.
+//
+// # Model
+//
+// An agent runs as PID 1 of a container and dials the server. From then on the
+// server asks and the agent answers. A [Client] owns the server's end of one
+// such connection; package fsbridge/agent is the other end. Many requests are
+// in flight on one connection; each has its own id and is answered in any
+// order. A request that is cancelled (by its context) is cancelled in the agent.
+//
+// # Wire
+//
+// The connection is a byte stream (a unix socket) of frames. Integers are
+// little-endian. A frame is a header of 20 bytes, then JSON, then raw bytes:
+//
+//	offset size
+//	0      8    id       request this frame belongs to, never 0 but in hello, welcome
+//	8      1    kind     one of the kinds below
+//	9      1    op       operation (requests only, else 0)
+//	10     2    flags    0; anything else is refused
+//	12     4    jsonLen  bytes of JSON after the header, at most MaxJSON
+//	16     4    dataLen  bytes of data after the JSON, at most MaxData
+//
+// Both lengths are checked before anything is allocated; a frame over a cap, of
+// an unknown kind, or with flags ends the connection, and the error says why.
+//
+//	kind      from    meaning
+//	hello     agent   first frame: JSON [Hello]. The readiness signal.
+//	welcome   server  answer to hello: JSON Welcome. The server never speaks first.
+//	request   server  JSON parameters, data as the operation says
+//	response  agent   the one successful end of a request: JSON result, data
+//	error     agent   the other end of a request: JSON [Error]
+//	data      both    a chunk of the request's stream, at most MaxData
+//	end       server  no more data will be sent in this request's stream
+//	credit    both    JSON-less; data is 4 bytes: so many more bytes may be sent
+//	cancel    server  stop working on this id; the agent still answers (error)
+//
+// Streams have credit: a sender may have Window bytes under way that the
+// receiver has not yet granted back with credit frames. So one slow reader
+// neither blocks the connection nor grows a queue without bound.
+//
+// # Trust
+//
+// The server treats everything an agent says as untrusted: a frame for an id
+// that is not in flight, a second answer, data beyond its credit, malformed
+// JSON or silence in the hello end that connection with a *ProtocolError. Every
+// request in flight then ends with [ErrClosed], and only that container is
+// affected.
+//
+// # Names
+//
+// Paths in Linux are bytes. [Path] crosses JSON unharmed also when it is not
+// UTF-8.
+//
+// # Errors
+//
+// An operation that fails in the container yields an *[Error] {op, path, errno,
+// message}, for which errors.Is holds with fs.ErrNotExist, fs.ErrExist,
+// fs.ErrPermission, the syscall.Errno itself, and the sentinels of this package.
+//
+// # What it does not do
+//
+// It knows nothing of bots, containers, images or MCP, and opens no socket by
+// itself: both ends take an io.ReadWriteCloser.
+package fsbridge

@@ -1,0 +1,93 @@
+package fsbridge
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+)
+
+// Code classes an error that is not, or not only, an errno.
+type Code string
+
+// The codes an agent may send. An unknown one is treated as CodeIO.
+const (
+	CodeIO        Code = "io"         // see Errno
+	CodeInvalid   Code = "invalid"    // a parameter is out of its range
+	CodeConflict  Code = "conflict"   // if_revision does not match
+	CodeIrregular Code = "irregular"  // not a regular file: FIFO, device, socket
+	CodeTooLarge  Code = "too_large"  // over a limit of this package
+	CodeLimit     Code = "limit"      // pids, memory, processes, disk: a limit of the container
+	CodeNoShell   Code = "no_shell"   // the image has no /bin/sh
+	CodeCancelled Code = "cancelled"  // the request was cancelled
+	CodeProcess   Code = "no_process" // no such process
+)
+
+// Sentinels that errors.Is finds in an *Error.
+var (
+	ErrInvalid   = errors.New("invalid argument")
+	ErrConflict  = errors.New("revision conflict")
+	ErrIrregular = errors.New("not a regular file")
+	ErrTooLarge  = errors.New("too large")
+	ErrLimit     = errors.New("limit of the container reached")
+	ErrNoShell   = errors.New("no shell in the image")
+	ErrCancelled = errors.New("cancelled")
+	ErrNoProcess = errors.New("no such process")
+	// ErrClosed: the connection to the agent ended before the answer came. The
+	// operation may or may not have been carried out.
+	ErrClosed = errors.New("connection to the agent closed")
+)
+
+var sentinels = map[Code]error{
+	CodeInvalid: ErrInvalid, CodeConflict: ErrConflict, CodeIrregular: ErrIrregular,
+	CodeTooLarge: ErrTooLarge, CodeLimit: ErrLimit, CodeNoShell: ErrNoShell,
+	CodeCancelled: ErrCancelled, CodeProcess: ErrNoProcess,
+}
+
+// Error is an operation that failed inside the container.
+type Error struct {
+	Op      string        `json:"op"`
+	Path    Path          `json:"path,omitempty"`
+	Code    Code          `json:"code"`
+	Errno   syscall.Errno `json:"errno,omitempty"`   // 0 if no system call failed
+	Message string        `json:"message,omitempty"` // the cause in words; for an errno, strerror
+
+	// For a path that does not exist: its nearest existing parent, and names in
+	// it that are close to the one asked for, at most 5.
+	Parent Path   `json:"parent,omitempty"`
+	Close  []Path `json:"close,omitempty"`
+	// For a conflict: what the revision is now ("" when the file is not there).
+	Revision string `json:"revision,omitempty"`
+}
+
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("%s: %s", e.Op, e.Message)
+	}
+	return fmt.Sprintf("%s %q: %s", e.Op, string(e.Path), e.Message)
+}
+
+// Is reports whether the error is target: its errno, what io/fs calls that
+// errno, or the sentinel of its code.
+func (e *Error) Is(target error) bool {
+	if s, ok := sentinels[e.Code]; ok && s == target {
+		return true
+	}
+	if e.Errno == 0 {
+		return false
+	}
+	if errno, ok := target.(syscall.Errno); ok {
+		return e.Errno == errno
+	}
+	switch target {
+	case fs.ErrNotExist, fs.ErrExist, fs.ErrPermission:
+		return e.Errno.Is(target)
+	}
+	return false
+}
+
+// ProtocolError says how the other end broke the rules of the wire. The
+// connection has ended.
+type ProtocolError struct{ Reason string }
+
+func (e *ProtocolError) Error() string { return "agent protocol: " + e.Reason }

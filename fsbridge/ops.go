@@ -1,0 +1,200 @@
+package fsbridge
+
+import "time"
+
+// Limits of the operations. Each is enforced in the agent, and again where its
+// result enters the server.
+const (
+	// RevisionMax is the largest file, in bytes, for which a revision (a hash
+	// of the whole content) is computed by a read or a stat.
+	RevisionMax = 16 << 20
+	// BodyMax is the most bytes that one Read returns.
+	BodyMax = 768 << 10
+	// ListMax is the most entries that one List returns.
+	ListMax = 2000
+	// WalkMax is the most entries that one List visits below its path.
+	WalkMax = 200_000
+	// HeadBytes is how much of a file's beginning is returned to tell its type.
+	HeadBytes = 512
+	// SpoolMax is the most bytes that are kept of each stream of a process.
+	SpoolMax = 16 << 20
+	// OutputMax is the most bytes of output in one ExecResult, both streams.
+	OutputMax = 512 << 10
+	// WaitMax is the longest that one Exec waits for its process.
+	WaitMax = 50 * time.Second
+	// TimeoutMax is the longest that a process may run.
+	TimeoutMax = 24 * time.Hour
+)
+
+// Path is a path or a name in the container: any bytes but NUL. In JSON a path
+// that is valid UTF-8 is itself; any other is "\u0000" and its bytes in hex.
+type Path string
+
+// ReadRequest asks for a part of a regular file. One of three ways: by lines
+// (Offset, Limit), the last lines (Tail), or by bytes (Bytes is true).
+type ReadRequest struct {
+	Path Path `json:"path"`
+
+	Offset int64 `json:"offset,omitempty"` // first line, 1-based; 0 means 1
+	Limit  int64 `json:"limit,omitempty"`  // most lines; 0 means no limit but MaxBytes
+	Tail   int64 `json:"tail,omitempty"`   // last so many lines; Offset and Bytes unset
+
+	Bytes      bool  `json:"bytes,omitempty"`       // by bytes instead of lines
+	ByteOffset int64 `json:"byte_offset,omitempty"` // first byte; also the start for lines when Offset is 0
+	ByteLimit  int64 `json:"byte_limit,omitempty"`  // most bytes; 0 means MaxBytes
+
+	MaxBytes int `json:"max_bytes,omitempty"` // most bytes of body; 0 or more than BodyMax means BodyMax
+
+	// Text asks that the body be UTF-8 text without NUL. A body that is not is
+	// not returned: Binary is set instead. A slice ends on a character's edge.
+	Text bool `json:"text,omitempty"`
+	// ImageMax: a file that is read from its start as Text, is a PNG, JPEG, GIF
+	// or WebP, and has at most so many bytes, is returned whole with Binary set.
+	ImageMax int64 `json:"image_max,omitempty"`
+}
+
+// ReadResult tells what was read. The body and the head travel as raw bytes.
+type ReadResult struct {
+	Path       Path      `json:"path"` // as resolved: absolute and clean
+	Size       int64     `json:"size"` // of the file, as fstat says (0 in /proc)
+	Revision   string    `json:"revision,omitempty"`
+	FirstLine  int64     `json:"first_line,omitempty"` // 0 when lines were not counted
+	LastLine   int64     `json:"last_line,omitempty"`
+	TotalLines int64     `json:"total_lines"`           // -1 when not known
+	FirstByte  int64     `json:"first_byte"`            // where the body starts in the file
+	NextByte   int64     `json:"next_byte"`             // where the next slice starts
+	NextOffset int64     `json:"next_offset,omitempty"` // next line to ask for when Truncated at a line's end
+	Truncated  bool      `json:"truncated,omitempty"`   // the file goes on after the body
+	Binary     bool      `json:"binary,omitempty"`
+	Mode       uint32    `json:"mode"` // permission bits, as in Entry
+	ModTime    time.Time `json:"mtime"`
+	HeadLen    int       `json:"head_len,omitempty"` // bytes of head before the body in the data
+}
+
+// WriteRequest replaces (or makes) a regular file, or appends to it. The data
+// is the new content. It is atomic: a reader sees the old file or the new one.
+type WriteRequest struct {
+	Path       Path    `json:"path"`
+	Append     bool    `json:"append,omitempty"`
+	IfRevision *string `json:"if_revision,omitempty"` // "" = must not exist; else must match
+	Mode       *uint32 `json:"mode,omitempty"`        // permission bits incl. 07000; default: kept, or 0644
+	// Stream says that the content follows as a stream instead of the frame's data.
+	Stream bool `json:"stream,omitempty"`
+}
+
+// WriteResult tells what is there now.
+type WriteResult struct {
+	Path     Path   `json:"path"` // as resolved: absolute and clean, links as given
+	Size     int64  `json:"size"`
+	Revision string `json:"revision,omitempty"` // "" for an appended file over RevisionMax
+	Created  bool   `json:"created"`
+}
+
+// ListRequest asks for a directory's entries, sorted by name, depth first.
+type ListRequest struct {
+	Path   Path `json:"path"`
+	Depth  int  `json:"depth,omitempty"` // 0 and 1: the directory itself
+	Limit  int  `json:"limit,omitempty"` // 0 or over ListMax means ListMax
+	Offset int  `json:"offset,omitempty"`
+	Hidden bool `json:"hidden,omitempty"` // with names that begin with a dot
+}
+
+// Entry is one file, directory, link or other node.
+type Entry struct {
+	Name     Path      `json:"name"` // relative to the listed directory
+	Type     string    `json:"type"` // file, directory, symlink, fifo, socket, char_device, block_device
+	Mode     uint32    `json:"mode"` // permission bits and 07000 (setuid, setgid, sticky), as chmod takes
+	Size     int64     `json:"size"`
+	ModTime  time.Time `json:"mtime"`
+	Target   Path      `json:"target,omitempty"`   // of a symlink
+	Children int       `json:"children,omitempty"` // of a directory whose content was left out
+	Omitted  bool      `json:"omitted,omitempty"`  // a directory's content was left out: too big, or not permitted
+}
+
+// ListResult is a page of a listing.
+type ListResult struct {
+	Path       Path    `json:"path"`
+	Entries    []Entry `json:"entries"`
+	Total      int     `json:"total"`                  // entries in the whole listing
+	TotalIsMin bool    `json:"total_is_min,omitempty"` // there are more: WalkMax was reached
+	NextOffset int     `json:"next_offset,omitempty"`  // 0 when this page is the last
+	Denied     int     `json:"denied,omitempty"`       // directories that could not be read
+}
+
+// StatRequest asks for the facts of one node, the link itself if it is one.
+type StatRequest struct {
+	Path Path `json:"path"`
+	Head bool `json:"head,omitempty"` // return the first HeadBytes of a regular file as data
+}
+
+// StatResult are the facts.
+type StatResult struct {
+	Path     Path      `json:"path"`
+	Type     string    `json:"type"`
+	Size     int64     `json:"size"`
+	Mode     uint32    `json:"mode"`
+	UID      uint32    `json:"uid"`
+	GID      uint32    `json:"gid"`
+	ModTime  time.Time `json:"mtime"`
+	Target   Path      `json:"target,omitempty"`
+	Revision string    `json:"revision,omitempty"` // regular files up to RevisionMax
+}
+
+// ExecRequest starts a command in a process group of its own. The data is its
+// standard input, which is closed after it.
+type ExecRequest struct {
+	Command string            `json:"command,omitempty"` // a line for /bin/sh -c
+	Argv    []string          `json:"argv,omitempty"`    // or a program and its arguments
+	Cwd     Path              `json:"cwd,omitempty"`     // default: the data mount
+	Env     map[string]string `json:"env,omitempty"`     // added to the container's
+	User    string            `json:"user,omitempty"`    // name, uid, name:group or uid:gid; default root
+	TTY     *WinSize          `json:"tty,omitempty"`     // a pseudo-terminal of this size; stderr is then part of stdout
+	Wait    time.Duration     `json:"wait,omitempty"`    // how long to wait for the end, at most WaitMax
+	Timeout time.Duration     `json:"timeout,omitempty"` // then the process group is killed; 0 means TimeoutMax
+	// MaxOutput is the most bytes of stdout, and again of stderr, in the
+	// result: the head and the tail when there is more. At most OutputMax/2.
+	MaxOutput int `json:"max_output,omitempty"`
+}
+
+// WinSize is a terminal's size in characters.
+type WinSize struct {
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
+}
+
+// ProcessState says where a process is in its life.
+type ProcessState string
+
+// The states of a process. All but Running are final.
+const (
+	Running  ProcessState = "running"
+	Exited   ProcessState = "exited"    // by itself; ExitCode is set
+	Signaled ProcessState = "signaled"  // by a signal; Signal is set
+	TimedOut ProcessState = "timed_out" // killed because its Timeout passed
+)
+
+// ExecResult tells about a process: its end, or that it still runs.
+type ExecResult struct {
+	ProcessID string        `json:"process_id"`
+	PID       int           `json:"pid"` // in the container's pid namespace
+	State     ProcessState  `json:"state"`
+	ExitCode  *int          `json:"exit_code,omitempty"`
+	Signal    string        `json:"signal,omitempty"` // "SIGKILL"
+	OOMKilled bool          `json:"oom_killed,omitempty"`
+	Duration  time.Duration `json:"duration"`
+
+	StdoutBytes int64 `json:"stdout_bytes"` // written so far
+	StderrBytes int64 `json:"stderr_bytes"`
+	// The data holds stdout's head, stdout's tail, stderr's head, stderr's
+	// tail, of these lengths. A tail is there only when bytes were left out
+	// between it and the head.
+	StdoutHead int `json:"stdout_head,omitempty"`
+	StdoutTail int `json:"stdout_tail,omitempty"`
+	StderrHead int `json:"stderr_head,omitempty"`
+	StderrTail int `json:"stderr_tail,omitempty"`
+
+	StdoutPath Path   `json:"stdout_path,omitempty"` // the spooled stdout, at most SpoolMax
+	StderrPath Path   `json:"stderr_path,omitempty"`
+	SpoolCut   bool   `json:"spool_cut,omitempty"` // more than SpoolMax was written; the rest is lost
+	NextCursor string `json:"next_cursor"`         // where output after this begins
+}

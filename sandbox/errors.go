@@ -1,0 +1,21 @@
+package sandbox
+
+import "errors"
+
+// Sentinels of this package. A Runtime and the Manager wrap them with the value
+// seen and the cause; nothing else about an error is promised.
+var (
+	ErrInvalid       = errors.New("invalid argument")
+	ErrNotFound      = errors.New("not found")
+	ErrAlreadyExists = errors.New("already exists")
+	ErrConflict      = errors.New("conflict")
+	ErrNotRunning    = errors.New("not running")
+	// ErrImage: an image does not exist, cannot be fetched, or is no image.
+	ErrImage = errors.New("image unavailable")
+	// ErrImagePending: the wait for an image ended, its pull goes on.
+	ErrImagePending = errors.New("image is still being pulled")
+	ErrLimit        = errors.New("limit exceeded")
+	ErrUnsupported  = errors.New("unsupported")
+	// ErrUnavailable: the container, its agent or the engine cannot answer now.
+	ErrUnavailable = errors.New("unavailable")
+)
