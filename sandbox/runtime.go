@@ -61,6 +61,11 @@ type Runtime interface {
 	// Usage measures a running container. ErrNotRunning if it does not run.
 	Usage(ctx context.Context, ref Ref) (Usage, error)
 
+	// ImageName normalises an image's name ("busybox" is
+	// "docker.io/library/busybox:latest") without looking for it. ErrInvalid for
+	// a name that is none.
+	ImageName(name string) (string, error)
+
 	// EnsureImage finds an image in the store, or fetches it. It returns the
 	// normalised name. One fetch per name runs at a time, shared by those who
 	// wait for it; it goes on when ctx ends, and the error is then

@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// The modes of a connection.
+const (
+	ModeMCP   = "mcp"
+	ModeAdmin = "admin"
+)
+
+// Bounds of the handshake.
+const (
+	handshakeMax     = 4 << 10
+	handshakeTimeout = 5 * time.Second
+)
+
+// Handshake is the first line of a client.
+type Handshake struct {
+	Moorage int    `json:"moorage"` // version of the handshake: 1
+	Mode    string `json:"mode"`
+	Bot     string `json:"bot,omitempty"` // with ModeMCP
+}
+
+// Reply is the server's answer to it.
+type Reply struct {
+	OK      bool   `json:"ok"`
+	Version string `json:"version,omitempty"`
+	Error   string `json:"error,omitempty"`
+}
+
+// Dial connects to a running server and does the handshake.
+func Dial(ctx context.Context, socket string, h Handshake) (*net.UnixConn, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the server: %w", err)
+	}
+	h.Moorage = 1
+	var r Reply
+	err = writeLine(c, h)
+	if err == nil {
+		err = readLine(c, &r)
+	}
+	if err == nil && !r.OK {
+		err = errors.New(r.Error)
+	}
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("greet the server at %s: %w", socket, err)
+	}
+	return c.(*net.UnixConn), nil
+}
+
+func writeLine(c net.Conn, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return err
+	}
+	_, err = c.Write(append(b, '\n'))
+	return errors.Join(err, c.SetWriteDeadline(time.Time{}))
+}
+
+// readLine reads one line and not a byte more: what follows is the session's.
+func readLine(c net.Conn, v any) error {
+	if err := c.SetReadDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return err
+	}
+	line := make([]byte, 0, 128)
+	for b := []byte{0}; len(line) < handshakeMax; {
+		if _, err := io.ReadFull(c, b); err != nil {
+			return err
+		}
+		if b[0] == '\n' {
+			return errors.Join(json.Unmarshal(line, v), c.SetReadDeadline(time.Time{}))
+		}
+		line = append(line, b[0])
+	}
+	return fmt.Errorf("the first line is longer than %d bytes", handshakeMax)
+}

@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	client "github.com/containerd/containerd/v2/client"
+
+	"moorage/sandbox"
+	"moorage/sandbox/containerd"
+	"moorage/sandbox/containerd/embed"
+	"moorage/tools"
+)
+
+// BackgroundArgs are the arguments of a server that another command starts: it
+// leaves by itself when no client has been there for a while.
+var BackgroundArgs = []string{"--idle-exit", "10m"}
+
+// shutdownGrace is how long calls may go on after the server was told to stop.
+const shutdownGrace = 5 * time.Second
+
+// Options configure a server.
+type Options struct {
+	Dirs       Dirs
+	Version    string
+	Containerd string        // address of a system containerd; "" = embedded
+	HTTP       string        // address for streamable HTTP and SSE; "" = none
+	IdleExit   time.Duration // leave when no client was there for so long; 0 = never
+	ShimPath   string        // the embedded engine's shim
+
+	Engine  containerd.Options // Root, Run and Log are set from the fields here
+	Manager sandbox.Options    // likewise Log
+	Tools   tools.Options      // likewise Version and Log
+	Guard   tools.HTTPOptions  // likewise Tokens and Log
+	Log     *slog.Logger
+}
+
+// Run runs a server until ctx ends. Containers go on after it.
+func Run(ctx context.Context, o Options) (err error) {
+	defer func() { reportReady(err) }()
+	begun := time.Now()
+	lock, err := Acquire(o.Dirs, o.Version)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	e, err := openEngine(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	o.Manager.Log = o.Log
+	manager := sandbox.NewManager(e.runtime, o.Manager)
+	defer manager.Close()
+	o.Tools.Version, o.Tools.Log = o.Version, o.Log
+	server := tools.NewServer(manager, o.Tools)
+
+	socket, err := listen(o.Dirs.Socket())
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	web, err := listenHTTP(o, server)
+	if err != nil {
+		return err
+	}
+	info := Info{Version: o.Version, PID: pid(), Engine: e.name, Dirs: o.Dirs, HTTP: web.address()}
+	ops := newConnListener()
+	d := &door{version: o.Version, log: o.Log, modes: map[string]func(context.Context, *net.UnixConn, Handshake){
+		ModeMCP: func(ctx context.Context, c *net.UnixConn, h Handshake) {
+			serveMCP(ctx, server, c, sandbox.Bot(h.Bot), o.Log)
+		},
+		ModeAdmin: func(ctx context.Context, c *net.UnixConn, h Handshake) { ops.hand(ctx, c, h) },
+	}}
+	api := &admin{info: info, images: e.runtime, manager: manager, log: o.Log}
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	apiServer := &http.Server{Handler: api.handler(), ReadHeaderTimeout: handshakeTimeout, BaseContext: func(net.Listener) context.Context { return ctx }}
+	wg.Go(func() { _ = apiServer.Serve(ops) }) // ends by Close below
+	wg.Go(func() { _ = d.run(ctx, socket) })
+	wg.Go(func() {
+		if err := manager.Adopt(ctx); err != nil {
+			o.Log.Error("adopt containers", "err", err)
+		}
+	})
+	web.start(&wg, o.Log)
+	o.Log.Info("server is ready", "version", o.Version, "pid", info.PID, "socket", o.Dirs.Socket(), "http", info.HTTP, "engine", e.name, "dur", time.Since(begun))
+	reportReady(nil)
+
+	waitForEnd(ctx, d, o.IdleExit)
+	o.Log.Info("server stops; containers go on")
+	socket.Close()
+	web.shutdown()
+	stop()
+	return errors.Join(apiServer.Close(), ops.Close())
+}
+
+// waitForEnd returns when ctx ends or no client has been there for idle.
+func waitForEnd(ctx context.Context, d *door, idle time.Duration) {
+	if idle <= 0 {
+		<-ctx.Done()
+		return
+	}
+	tick := time.NewTicker(max(idle/10, 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if d.idle() >= idle {
+				return
+			}
+		}
+	}
+}
+
+// engine is the runtime and what is below it.
+type engine struct {
+	name    string
+	runtime *containerd.Runtime
+	close   func()
+}
+
+func openEngine(ctx context.Context, o Options) (*engine, error) {
+	e := &engine{name: "embedded"}
+	var c *client.Client
+	var below func() error
+	o.Engine.Root, o.Engine.Run, o.Engine.Log = o.Dirs.Root, o.Dirs.Run, o.Log
+	if o.Containerd == "" {
+		in, err := embed.Start(ctx, embed.Options{Root: o.Dirs.Root, Run: o.Dirs.Run, ShimPath: o.ShimPath, Log: o.Log})
+		if err != nil {
+			return nil, err
+		}
+		c, below, o.Engine.RuntimeName = in.Client, in.Close, in.RuntimeName
+	} else {
+		system, err := client.New(o.Containerd, client.WithTimeout(handshakeTimeout))
+		if err != nil {
+			return nil, fmt.Errorf("connect to containerd at %s: %w; is it running?", o.Containerd, err)
+		}
+		e.name, c, below = o.Containerd, system, system.Close
+	}
+	rt, err := containerd.New(c, o.Engine)
+	if err != nil {
+		return nil, errors.Join(err, below())
+	}
+	e.runtime = rt
+	e.close = func() {
+		if err := errors.Join(rt.Close(), below()); err != nil {
+			o.Log.Error("close engine", "err", err)
+		}
+	}
+	return e, nil
+}

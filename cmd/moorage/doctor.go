@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"moorage/cmd/moorage/daemon"
+)
+
+type doctorCmd struct {
+	dirFlags
+	serverFlags
+	Agent string `help:"The agent's binary (default: moorage-agent beside this binary)." type:"path" placeholder:"FILE" env:"MOORAGE_AGENT"`
+}
+
+// finding is what one check found.
+type finding struct {
+	what   string
+	detail string
+	advice string // what to do; "" when all is well
+	warn   bool   // works, but not at its best: the exit code stays 0
+}
+
+func (f finding) print() {
+	state := "ok  "
+	if f.advice != "" {
+		state = "FAIL"
+		if f.warn {
+			state = "warn"
+		}
+	}
+	fmt.Printf("%s  %-13s %s\n", state, f.what, f.detail)
+	if f.advice != "" {
+		fmt.Printf("      %-13s -> %s\n", "", f.advice)
+	}
+}
+
+// Run checks one thing after the other. The exit code is 1 if something would
+// fail.
+func (c *doctorCmd) Run(ctx context.Context) error {
+	checks := []func() finding{
+		checkKernel, checkCgroups, checkOverlay, checkSeccomp,
+		func() finding { return checkRuntime(ctx, c.OCIRuntime) },
+		func() finding { return checkAgent(c.Agent) },
+		func() finding { return checkEngine(c.Containerd) },
+		func() finding { return checkDir("root", c.Root) },
+		func() finding { return checkDir("run", c.RunDir) },
+		func() finding { return checkLock(c.dirs()) },
+		func() finding { return checkBaseImage(c.DefaultImage) },
+	}
+	failed := false
+	for _, check := range checks {
+		f := check()
+		f.print()
+		failed = failed || f.advice != "" && !f.warn
+	}
+	var last finding
+	if failed {
+		last = finding{what: "container", detail: "not tried", advice: "mend what failed above, then run moorage doctor again"}
+	} else {
+		last = c.checkContainer(ctx)
+	}
+	last.print()
+	if failed || last.advice != "" && !last.warn {
+		return errQuiet
+	}
+	return nil
+}
+
+// checkContainer starts a container: in the server that runs, or else in a
+// server of its own on directories of its own, which are removed.
+func (c *doctorCmd) checkContainer(ctx context.Context) finding {
+	f := finding{what: "container"}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	d := c.dirs()
+	if _, held, _ := daemon.FindHolder(d.Root); !held {
+		if os.Geteuid() != 0 {
+			f.detail, f.advice, f.warn = "not tried: no server runs and only root can start one", "run: sudo moorage doctor", true
+			return f
+		}
+		own, remove, err := ownDirs("doctor")
+		if err != nil {
+			f.detail, f.advice = err.Error(), "make room in the temporary directory"
+			return f
+		}
+		defer remove()
+		d = own
+		if err := spawn(ctx, d, c.args()); err != nil {
+			f.detail, f.advice = err.Error(), "mend what it says"
+			return f
+		}
+		defer stopServer(d)
+	}
+	err := daemon.NewAdmin(d, false).SelfTest(ctx, func(e daemon.Event) {
+		f.detail = fmt.Sprintf("%s started and answered in %.0f ms", e.What, float64(e.Done)/1000)
+	})
+	if err != nil {
+		f.detail, f.advice = err.Error(), "mend what it says; the server's log is "+d.Log()
+	}
+	return f
+}
+
+// ownDirs makes directories for a server that lives as long as this command.
+func ownDirs(name string) (daemon.Dirs, func(), error) {
+	root, err := os.MkdirTemp("", "moorage-"+name+"-")
+	if err != nil {
+		return daemon.Dirs{}, nil, err
+	}
+	d := daemon.Dirs{Root: filepath.Join(root, "root"), Run: filepath.Join(root, "run")}
+	return d, func() { os.RemoveAll(root) }, nil
+}
+
+// spawn starts a server in the background and waits until it is ready.
+func spawn(ctx context.Context, d daemon.Dirs, args []string) error {
+	conn, err := daemon.DialOrStart(ctx, d, daemon.Handshake{Mode: daemon.ModeAdmin}, append(daemon.BackgroundArgs, args...))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// stopServer stops a server that this command started.
+func stopServer(d daemon.Dirs) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if _, err := daemon.Stop(ctx, d, true); err != nil {
+		fmt.Fprintln(os.Stderr, "moorage:", err)
+	}
+}

@@ -1,0 +1,80 @@
+// Moorage gives every bot its own container and drives it over MCP.
+//
+// This binary is all of it: the byte pipe that an MCP client starts (stdio), the
+// server (serve), what an operator needs (doctor, image, token, stop), and,
+// under another name, the shim of its embedded containerd.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"moorage/sandbox/containerd/embed/shim"
+)
+
+// version is set by the Makefile.
+var version = "devel"
+
+// cli are the commands.
+type cli struct {
+	Config kong.ConfigFlag `help:"TOML file with flags (\"default-image\" is a key like any)." placeholder:"FILE" env:"MOORAGE_CONFIG"`
+
+	Stdio   stdioCmd   `cmd:"" help:"Serve one MCP client on standard input and output. Starts the server if none runs."`
+	Serve   serveCmd   `cmd:"" help:"Run the server."`
+	Stop    stopCmd    `cmd:"" help:"Stop the server. Containers go on unless --containers is given."`
+	Doctor  doctorCmd  `cmd:"" help:"Check what Moorage needs: a line each, and what to do."`
+	Image   imageCmd   `cmd:"" help:"Import, pull and list images."`
+	Token   tokenCmd   `cmd:"" help:"Add, list and revoke bearer tokens for HTTP."`
+	Demo    demoCmd    `cmd:"" help:"Run a real MCP session in directories of its own, show it, and leave nothing behind."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// errQuiet ends the program with exit code 1 after everything has been said.
+var errQuiet = errors.New("")
+
+func main() {
+	if shim.IsShim() {
+		shim.RunShim()
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("moorage"),
+		kong.Description("A container for every bot, driven over MCP."),
+		kong.Configuration(tomlResolver),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		panic(err) // a mistake in the tags above
+	}
+	if len(os.Args) == 1 {
+		os.Args = append(os.Args, "--help")
+	}
+	k, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	if err := k.Run(); err != nil {
+		if !errors.Is(err, errQuiet) {
+			fmt.Fprintln(os.Stderr, "moorage:", err)
+		}
+		stop()
+		os.Exit(1)
+	}
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run() error {
+	_, err := fmt.Println("moorage", version)
+	return err
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"moorage/cmd/moorage/daemon"
+	"moorage/sandbox"
+	"moorage/sandbox/containerd"
+	"moorage/tools"
+)
+
+// Bounds of a log file: so many MiB, and so many old ones beside it.
+const (
+	logFileMB    = 10
+	logFilesKept = 3
+)
+
+type serveCmd struct {
+	dirFlags
+	serverFlags
+	HTTP        string        `help:"Serve streamable HTTP at /mcp and SSE at /sse here, for bearers of a token." placeholder:"HOST:PORT" env:"MOORAGE_HTTP" name:"http"`
+	AllowOrigin []string      `help:"Origin of web pages that may call, besides the server's own." placeholder:"ORIGIN" env:"MOORAGE_ALLOW_ORIGIN"`
+	AllowHost   []string      `help:"Name under which the HTTP server may be called, besides loopback and its address." placeholder:"HOST" env:"MOORAGE_ALLOW_HOST"`
+	IdleExit    time.Duration `help:"Leave when no client was connected for so long; 0 is never." default:"0" env:"MOORAGE_IDLE_EXIT"`
+	Agent       string        `help:"The agent's binary (default: moorage-agent beside this binary)." type:"path" placeholder:"FILE" env:"MOORAGE_AGENT"`
+	LogFile     string        `help:"Log here instead of on standard error; rotated at 10 MiB, 3 old ones kept." type:"path" placeholder:"FILE" env:"MOORAGE_LOG_FILE"`
+}
+
+// Run runs the server until it is told to end.
+func (c *serveCmd) Run(ctx context.Context) error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("serve: only root can run the server; run: sudo moorage serve --root %s --run %s", c.Root, c.RunDir)
+	}
+	agent, shim, err := binaries(c.Agent)
+	if err != nil {
+		return err
+	}
+	log, closeLog := c.logger()
+	defer closeLog()
+	mounts := c.DataMount
+	return daemon.Run(ctx, daemon.Options{
+		Dirs: c.dirs(), Version: version, Containerd: c.Containerd, HTTP: c.HTTP,
+		IdleExit: c.IdleExit, ShimPath: shim, Log: log,
+		Engine: containerd.Options{
+			Namespace: c.Namespace, DataRoot: c.DataRoot, DataMounts: mounts, Snapshotter: c.Snapshotter,
+			OCIRuntime: c.OCIRuntime, AgentPath: agent, InsecureRegistries: c.InsecureRegistry,
+		},
+		Manager: sandbox.Options{
+			DefaultImage: c.DefaultImage, Snapshotter: c.Snapshotter, NoAutoCreate: !c.AutoCreate,
+			Limits:        sandbox.Limits{MemoryMB: c.MemoryMB, CPUs: c.CPUs, PIDs: c.PIDs},
+			MaxContainers: c.MaxContainers, DataDir: mounts[0],
+		},
+		Guard: tools.HTTPOptions{AllowedOrigins: c.AllowOrigin, AllowedHosts: c.AllowHost},
+	})
+}
+
+func (c *serveCmd) logger() (*slog.Logger, func()) {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // the flag's enum allows nothing else
+	var w io.WriteCloser = os.Stderr
+	if c.LogFile != "" {
+		w = &lumberjack.Logger{Filename: c.LogFile, MaxSize: logFileMB, MaxBackups: logFilesKept}
+	}
+	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	return log, func() { w.Close() }
+}
+
+// binaries finds the agent, and the shim: this binary's own file.
+func binaries(agent string) (agentPath, shimPath string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", "", fmt.Errorf("find this binary: %w", err)
+	}
+	if self, err = filepath.EvalSymlinks(self); err != nil {
+		return "", "", fmt.Errorf("find this binary: %w", err)
+	}
+	if agent == "" {
+		agent = filepath.Join(filepath.Dir(self), "moorage-agent")
+	}
+	if _, err := os.Stat(agent); err != nil {
+		return "", "", fmt.Errorf("find the agent's binary: %w; put moorage-agent beside moorage, or name it with --agent", err)
+	}
+	return agent, self, nil
+}
