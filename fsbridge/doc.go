@@ -41,6 +41,25 @@
 // receiver has not yet granted back with credit frames. So one slow reader
 // neither blocks the connection nor grows a queue without bound.
 //
+// The operations, by their number in a request:
+//
+//	op        parameters    data     stream        result, data
+//	1 ping    none                                 none
+//	2 read    ReadRequest                          ReadResult, head and body
+//	3 fetch   FetchRequest           from agent    FetchResult
+//	4 write   WriteRequest  content  or to agent   WriteResult
+//	5 list    ListRequest                          ListResult
+//	6 stat    StatRequest                          StatResult, head
+//	7 exec    ExecRequest   stdin    or to agent   ExecResult, output
+//
+// An agent answers an operation that it does not know with an error. A request
+// with Stream set is followed by data frames and one end; all others come whole.
+// Data of a stream is never empty. Either end may meet frames for a request that
+// the other has already ended: the agent passes over data, end, credit and
+// cancel for an id that it does not have; the client keeps the id of a cancelled
+// request until its answer, but gives an agent up that leaves more than half of
+// MaxInFlight of them unanswered.
+//
 // # Trust
 //
 // The server treats everything an agent says as untrusted: a frame for an id

@@ -1,6 +1,7 @@
 package fsbridge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,6 +37,8 @@ var (
 	// ErrClosed: the connection to the agent ended before the answer came. The
 	// operation may or may not have been carried out.
 	ErrClosed = errors.New("connection to the agent closed")
+	// ErrVersion: the agent speaks another version of the wire.
+	ErrVersion = errors.New("the agent speaks another version of the wire")
 )
 
 var sentinels = map[Code]error{
@@ -91,3 +94,32 @@ func (e *Error) Is(target error) bool {
 type ProtocolError struct{ Reason string }
 
 func (e *ProtocolError) Error() string { return "agent protocol: " + e.Reason }
+
+// NewError makes the *Error of an operation that failed with err: an *Error is
+// itself, an errno is CodeIO, or CodeLimit where it means a limit; the end of a
+// context is CodeCancelled.
+func NewError(op Op, path Path, err error) *Error {
+	var own *Error
+	if errors.As(err, &own) {
+		return own
+	}
+	e := &Error{Op: op.String(), Path: path, Code: CodeIO, Message: err.Error()}
+	if errors.As(err, &e.Errno) {
+		e.Message = e.Errno.Error()
+	}
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		e.Code, e.Message = CodeCancelled, "cancelled"
+	case e.Errno == syscall.ENOSPC, e.Errno == syscall.EDQUOT, e.Errno == syscall.EMFILE,
+		e.Errno == syscall.ENFILE, e.Errno == syscall.ENOMEM:
+		e.Code = CodeLimit
+	case e.Errno == syscall.ENAMETOOLONG:
+		e.Code = CodeInvalid
+	}
+	return e
+}
+
+// Errorf makes an *Error that is not of an errno.
+func Errorf(op Op, path Path, code Code, format string, args ...any) *Error {
+	return &Error{Op: op.String(), Path: path, Code: code, Message: fmt.Sprintf(format, args...)}
+}

@@ -20,6 +20,10 @@ const (
 	SpoolMax = 16 << 20
 	// OutputMax is the most bytes of output in one ExecResult, both streams.
 	OutputMax = 512 << 10
+	// StdinMax is the most bytes of standard input that one Exec takes.
+	StdinMax = 4 << 20
+	// DepthMax is how deep a List goes.
+	DepthMax = 64
 	// WaitMax is the longest that one Exec waits for its process.
 	WaitMax = 50 * time.Second
 	// TimeoutMax is the longest that a process may run.
@@ -46,10 +50,12 @@ type ReadRequest struct {
 	MaxBytes int `json:"max_bytes,omitempty"` // most bytes of body; 0 or more than BodyMax means BodyMax
 
 	// Text asks that the body be UTF-8 text without NUL. A body that is not is
-	// not returned: Binary is set instead. A slice ends on a character's edge.
+	// not returned: Binary is set instead. A slice ends on a character's edge; a
+	// limit of bytes below 4 counts as 4, so that each slice gets on.
 	Text bool `json:"text,omitempty"`
 	// ImageMax: a file that is read from its start as Text, is a PNG, JPEG, GIF
 	// or WebP, and has at most so many bytes, is returned whole with Binary set.
+	// At most MaxData.
 	ImageMax int64 `json:"image_max,omitempty"`
 }
 
@@ -71,6 +77,18 @@ type ReadResult struct {
 	HeadLen    int       `json:"head_len,omitempty"` // bytes of head before the body in the data
 }
 
+// FetchRequest asks for a part of a regular file as a stream.
+type FetchRequest struct {
+	Path   Path  `json:"path"`
+	Offset int64 `json:"offset,omitempty"` // first byte
+	Length int64 `json:"length,omitempty"` // most bytes; below 0 means to the end
+}
+
+// FetchResult ends the stream.
+type FetchResult struct {
+	Bytes int64 `json:"bytes"` // how many were sent
+}
+
 // WriteRequest replaces (or makes) a regular file, or appends to it. The data
 // is the new content. It is atomic: a reader sees the old file or the new one.
 type WriteRequest struct {
@@ -78,7 +96,8 @@ type WriteRequest struct {
 	Append     bool    `json:"append,omitempty"`
 	IfRevision *string `json:"if_revision,omitempty"` // "" = must not exist; else must match
 	Mode       *uint32 `json:"mode,omitempty"`        // permission bits incl. 07000; default: kept, or 0644
-	// Stream says that the content follows as a stream instead of the frame's data.
+	// Stream says that the content follows as a stream instead of the frame's
+	// data. The Client sets it.
 	Stream bool `json:"stream,omitempty"`
 }
 
@@ -93,16 +112,27 @@ type WriteResult struct {
 // ListRequest asks for a directory's entries, sorted by name, depth first.
 type ListRequest struct {
 	Path   Path `json:"path"`
-	Depth  int  `json:"depth,omitempty"` // 0 and 1: the directory itself
+	Depth  int  `json:"depth,omitempty"` // 0 and 1: the directory itself; at most DepthMax
 	Limit  int  `json:"limit,omitempty"` // 0 or over ListMax means ListMax
 	Offset int  `json:"offset,omitempty"`
 	Hidden bool `json:"hidden,omitempty"` // with names that begin with a dot
 }
 
+// The types of nodes.
+const (
+	TypeFile        = "file"
+	TypeDirectory   = "directory"
+	TypeSymlink     = "symlink"
+	TypeFIFO        = "fifo"
+	TypeSocket      = "socket"
+	TypeCharDevice  = "char_device"
+	TypeBlockDevice = "block_device"
+)
+
 // Entry is one file, directory, link or other node.
 type Entry struct {
 	Name     Path      `json:"name"` // relative to the listed directory
-	Type     string    `json:"type"` // file, directory, symlink, fifo, socket, char_device, block_device
+	Type     string    `json:"type"` // one of the Type constants
 	Mode     uint32    `json:"mode"` // permission bits and 07000 (setuid, setgid, sticky), as chmod takes
 	Size     int64     `json:"size"`
 	ModTime  time.Time `json:"mtime"`
@@ -153,7 +183,11 @@ type ExecRequest struct {
 	Timeout time.Duration     `json:"timeout,omitempty"` // then the process group is killed; 0 means TimeoutMax
 	// MaxOutput is the most bytes of stdout, and again of stderr, in the
 	// result: the head and the tail when there is more. At most OutputMax/2.
+	// 0 means that.
 	MaxOutput int `json:"max_output,omitempty"`
+	// Stream says that stdin follows as a stream instead of the frame's data.
+	// The Client sets it.
+	Stream bool `json:"stream,omitempty"`
 }
 
 // WinSize is a terminal's size in characters.
