@@ -39,8 +39,8 @@ type cli struct {
 var errQuiet = errors.New("")
 
 func main() {
-	if shim.IsShim() {
-		shim.RunShim()
+	if shim.Is() {
+		shim.Run()
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

@@ -32,7 +32,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	cmd := exec.Command("go", "build", "-o", dir, "moorage/cmd/moorage", "moorage/cmd/moorage-agent")
+	cmd := exec.Command("go", "build", "-o", dir, "moorage/cmd/moorage", "moorage/cmd/moorage-agent", "moorage/cmd/moorage-shim")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
@@ -42,7 +42,7 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it starts real containers")
@@ -51,11 +51,11 @@ func needRoot(t *testing.T) {
 
 // instance is a server's pair of directories, ended and removed with the test.
 type instance struct {
-	t *testing.T
+	t testing.TB
 	daemon.Dirs
 }
 
-func newInstance(t *testing.T) instance {
+func newInstance(t testing.TB) instance {
 	t.Helper()
 	needRoot(t)
 	dir, err := os.MkdirTemp("", "mt") // short: sockets' paths are bounded
@@ -121,7 +121,7 @@ func (i instance) run(args ...string) string {
 // client is an MCP session over `moorage stdio`.
 type client struct {
 	*session.Session
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 }
 
@@ -181,7 +181,7 @@ func (i instance) serverPID() int {
 }
 
 // procs are the processes whose command line has both strings.
-func procs(t *testing.T, a, b string) []int {
+func procs(t testing.TB, a, b string) []int {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -203,7 +203,7 @@ func procs(t *testing.T, a, b string) []int {
 }
 
 // eventually waits for a condition, at most 20 s.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

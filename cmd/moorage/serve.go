@@ -73,7 +73,8 @@ func (c *serveCmd) logger() (*slog.Logger, func()) {
 	return log, func() { w.Close() }
 }
 
-// binaries finds the agent, and the shim: this binary's own file.
+// binaries finds the agent, and the shim: moorage-shim beside this binary, or
+// this binary itself.
 func binaries(agent string) (agentPath, shimPath string, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -88,5 +89,9 @@ func binaries(agent string) (agentPath, shimPath string, err error) {
 	if _, err := os.Stat(agent); err != nil {
 		return "", "", fmt.Errorf("find the agent's binary: %w; put moorage-agent beside moorage, or name it with --agent", err)
 	}
-	return agent, self, nil
+	shimPath = filepath.Join(filepath.Dir(self), "moorage-shim")
+	if _, err := os.Stat(shimPath); err != nil {
+		shimPath = self
+	}
+	return agent, shimPath, nil
 }

@@ -3,18 +3,14 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
-	client "github.com/containerd/containerd/v2/client"
-
 	"moorage/sandbox"
 	"moorage/sandbox/containerd"
-	"moorage/sandbox/containerd/embed"
 	"moorage/tools"
 )
 
@@ -122,42 +118,4 @@ func waitForEnd(ctx context.Context, d *door, idle time.Duration) {
 			}
 		}
 	}
-}
-
-// engine is the runtime and what is below it.
-type engine struct {
-	name    string
-	runtime *containerd.Runtime
-	close   func()
-}
-
-func openEngine(ctx context.Context, o Options) (*engine, error) {
-	e := &engine{name: "embedded"}
-	var c *client.Client
-	var below func() error
-	o.Engine.Root, o.Engine.Run, o.Engine.Log = o.Dirs.Root, o.Dirs.Run, o.Log
-	if o.Containerd == "" {
-		in, err := embed.Start(ctx, embed.Options{Root: o.Dirs.Root, Run: o.Dirs.Run, ShimPath: o.ShimPath, Log: o.Log})
-		if err != nil {
-			return nil, err
-		}
-		c, below, o.Engine.RuntimeName = in.Client, in.Close, in.RuntimeName
-	} else {
-		system, err := client.New(o.Containerd, client.WithTimeout(handshakeTimeout))
-		if err != nil {
-			return nil, fmt.Errorf("connect to containerd at %s: %w; is it running?", o.Containerd, err)
-		}
-		e.name, c, below = o.Containerd, system, system.Close
-	}
-	rt, err := containerd.New(c, o.Engine)
-	if err != nil {
-		return nil, errors.Join(err, below())
-	}
-	e.runtime = rt
-	e.close = func() {
-		if err := errors.Join(rt.Close(), below()); err != nil {
-			o.Log.Error("close engine", "err", err)
-		}
-	}
-	return e, nil
 }

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+)
+
+// aim is a limit on Moorage's own p50 or, with against, on its ratio to a peer.
+// A ratio of calls per second is an aim from below.
+type aim struct {
+	against string  // a peer's name; "" for the p50 itself
+	limit   float64 // seconds, bytes, or a ratio
+	source  string  // what the limit comes from, if that is not plain
+}
+
+// row is one line of the table, and of the JSON.
+type row struct {
+	Contest   string  `json:"contest"`
+	Who       string  `json:"who"`
+	Unit      string  `json:"unit"` // of p50 and p95: "s" or "B"
+	P50       float64 `json:"p50"`
+	P95       float64 `json:"p95"`
+	PerSecond float64 `json:"per_second,omitempty"` // calls
+	Calls     int     `json:"calls"`
+	Ratio     float64 `json:"ratio,omitempty"` // Moorage's p50, or calls per second, to this peer's
+	ByRate    bool    `json:"by_rate,omitempty"`
+	Aim       float64 `json:"aim,omitempty"`
+	Source    string  `json:"source,omitempty"`
+	Met       *bool   `json:"met,omitempty"`
+}
+
+// rows makes the lines of a contest from its samples.
+func (c contest) rows(all []samples) []row {
+	rows := make([]row, len(all))
+	for i := range all {
+		s := &all[i]
+		r := row{
+			Contest: c.name, Who: c.peers[i].name, Unit: "s", ByRate: c.byRate, Calls: len(s.took),
+			P50: s.quantile(0.5).Seconds(), P95: s.quantile(0.95).Seconds(), PerSecond: s.perSecond(),
+		}
+		if i > 0 {
+			r.Ratio = ratio(rows[0], r)
+		}
+		rows[i] = judge(r, i == 0, c.aims)
+	}
+	return rows
+}
+
+// ratio compares Moorage's row with a peer's; 0 if that measured nothing.
+func ratio(ours, theirs row) float64 {
+	a, b := ours.P50, theirs.P50
+	if ours.ByRate {
+		a, b = ours.PerSecond, theirs.PerSecond
+	}
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
+
+// judge puts the aim that is for a row, if there is one, into it.
+func judge(r row, ours bool, aims []aim) row {
+	for _, a := range aims {
+		value := r.Ratio
+		if ours {
+			value = r.P50
+		}
+		if a.against == r.Who || ours && a.against == "" {
+			met := value <= a.limit
+			if r.ByRate {
+				met = value >= a.limit
+			}
+			r.Aim, r.Source, r.Met = a.limit, a.source, &met
+		}
+	}
+	return r
+}
+
+// printTable writes rows for people, one block a contest.
+func printTable(w io.Writer, rows []row) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "contest\t\tp50\tp95\tcalls/s\tmoorage is\taim\t\t")
+	last := ""
+	for _, r := range rows {
+		name := r.Contest
+		if name == last {
+			name = ""
+		}
+		last = r.Contest
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", name, r.Who,
+			quantity(r.P50, r.Unit), quantity(r.P95, r.Unit), rate(r.PerSecond), r.ratioText(), r.aimText(), r.verdict())
+	}
+	return t.Flush()
+}
+
+func quantity(v float64, unit string) string {
+	if unit == "B" {
+		return fmt.Sprintf("%.1f MB", v/1e6)
+	}
+	d := time.Duration(v * float64(time.Second))
+	if d < time.Millisecond {
+		return fmt.Sprintf("%.0f µs", float64(d)/1e3)
+	}
+	return fmt.Sprintf("%.2f ms", float64(d)/1e6)
+}
+
+func rate(v float64) string {
+	switch {
+	case v == 0:
+		return ""
+	case v < 100:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+func (r row) ratioText() string {
+	switch {
+	case r.Ratio == 0:
+		return ""
+	case r.ByRate:
+		return fmt.Sprintf("%.2f x calls/s", r.Ratio)
+	}
+	return fmt.Sprintf("%.2f x time", r.Ratio)
+}
+
+func (r row) aimText() string {
+	switch {
+	case r.Met == nil:
+		return ""
+	case r.Ratio == 0:
+		return "<= " + quantity(r.Aim, r.Unit)
+	case r.ByRate:
+		return fmt.Sprintf(">= %.2f x", r.Aim)
+	}
+	return fmt.Sprintf("<= %.2f x", r.Aim)
+}
+
+func (r row) verdict() string {
+	switch {
+	case r.Met == nil:
+		return ""
+	case *r.Met:
+		return "met"
+	}
+	return "missed"
+}
+
+// writeJSON stores the rows in a file.
+func writeJSON(path string, rows []row) error {
+	b, err := json.MarshalIndent(rows, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode rows: %w", err)
+	}
+	if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write rows: %w", err)
+	}
+	return nil
+}

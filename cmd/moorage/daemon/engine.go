@@ -1,0 +1,54 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"moorage/sandbox/containerd"
+	"moorage/sandbox/containerd/embed"
+)
+
+// engine is the runtime, and how to close it and what is below it.
+type engine struct {
+	name    string // "embedded", or the address of a system's containerd
+	runtime *containerd.Runtime
+	close   func()
+}
+
+// openEngine opens the runtime on the embedded containerd or on a system's.
+func openEngine(ctx context.Context, o Options) (*engine, error) {
+	e := &engine{name: "embedded"}
+	o.Engine.Root, o.Engine.Run, o.Engine.Log = o.Dirs.Root, o.Dirs.Run, o.Log
+	if o.Containerd != "" {
+		e.name = o.Containerd
+		client, err := containerd.Dial(o.Containerd)
+		if err != nil {
+			return nil, err
+		}
+		e.runtime, err = containerd.New(client, o.Engine)
+		return e.open(ctx, o, err, client.Close)
+	}
+	in, err := embed.Start(ctx, embed.Options{Root: o.Dirs.Root, Run: o.Dirs.Run, ShimPath: o.ShimPath, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	o.Engine.RuntimeName = in.RuntimeName()
+	e.runtime, err = containerd.New(in.Client(), o.Engine)
+	return e.open(ctx, o, err, in.Close)
+}
+
+// open opens a runtime that was made, or not, above something to be closed.
+func (e *engine) open(ctx context.Context, o Options, err error, below func() error) (*engine, error) {
+	if err != nil {
+		return nil, errors.Join(err, below())
+	}
+	if err := e.runtime.Open(ctx); err != nil {
+		return nil, errors.Join(err, e.runtime.Close(), below())
+	}
+	e.close = func() {
+		if err := errors.Join(e.runtime.Close(), below()); err != nil {
+			o.Log.Error("close engine", "err", err)
+		}
+	}
+	return e, nil
+}
