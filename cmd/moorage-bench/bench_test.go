@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"moorage/cmd/moorage-bench/floor"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == floorArg {
+		if err := floor.Serve(); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("containers need root")
+	}
+}
+
+// need returns a directory that .ci/test names in the environment.
+func need(t *testing.T, env string) string {
+	t.Helper()
+	dir := os.Getenv(env)
+	if dir == "" {
+		t.Skipf("%s is not set; run: make test", env)
+	}
+	return dir
+}
+
+func TestRuncRunsAndLeavesNothing(t *testing.T) {
+	needRoot(t)
+	r, err := newRunc(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]peer{"exec": timed("", r.exec), "run": timed("", r.runTrue)} {
+		var s samples
+		if err := call.take(t.Context(), 0, &s); err != nil || len(s.took) != 1 || s.took[0] <= 0 {
+			t.Errorf("%s: %v %v", name, s, err)
+		}
+	}
+	if err := r.close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(r.root); err != nil || len(left) > 0 {
+		t.Errorf("left in %s: %v %v", r.root, left, err)
+	}
+}
+
+func TestReferenceServerDoesTheFileCalls(t *testing.T) {
+	node := need(t, "MOORAGE_TEST_NODE")
+	f, err := startReference(t.Context(), node, t.TempDir())
+	if err != nil || f == nil {
+		t.Fatalf("start: %v %v", f, err)
+	}
+	if err := f.prepare(); err != nil {
+		t.Error(err)
+	}
+	if err := f.client.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNoNodeIsNoError(t *testing.T) {
+	for _, dir := range []string{"", t.TempDir()} {
+		if f, err := startReference(t.Context(), dir, t.TempDir()); f != nil || err != nil {
+			t.Errorf("node %q: %v %v", dir, f, err)
+		}
+	}
+}
+
+func TestServerThatDoesNotStartIsAnError(t *testing.T) {
+	if _, _, err := startServer(t.Context(), "/bin/false", t.TempDir()); err == nil {
+		t.Fatal("no error")
+	}
+}
+
+// TestWholeRun does all that `make bench` does, with as few rounds as there can be.
+func TestWholeRun(t *testing.T) {
+	needRoot(t)
+	file := filepath.Join(t.TempDir(), "rows.json")
+	o := options{divisor: 20, Inflight: 4, JSON: file, Bin: need(t, "MOORAGE_TEST_BIN"), Node: need(t, "MOORAGE_TEST_NODE")}
+	if err := run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []row
+	if err := json.Unmarshal(b, &rows); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, r := range rows {
+		seen[r.Who] = true
+		if r.Calls == 0 || r.P50 <= 0 || r.P95 < r.P50 {
+			t.Errorf("row %+v", r)
+		}
+	}
+	for _, who := range []string{moorageName, floorName, referenceName, runcExecName, runcRunName} {
+		if !seen[who] {
+			t.Errorf("no row of %s", who)
+		}
+	}
+}
