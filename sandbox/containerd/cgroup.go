@@ -1,0 +1,97 @@
+package containerd
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// cgroupDirs are the container's cgroups that exist: one with cgroup v2, one for
+// each hierarchy with v1.
+func (r *Runtime) cgroupDirs(key string) []string {
+	return cgroupsAt(r.cgroupParent() + "/" + key)
+}
+
+// cgroupsAt finds them by a path, which may be a pattern.
+func cgroupsAt(path string) []string {
+	v1, _ := filepath.Glob(filepath.Join(cgroupRoot, "*", path))
+	v2, _ := filepath.Glob(filepath.Join(cgroupRoot, path))
+	return append(v1, v2...)
+}
+
+func (r *Runtime) hasCgroup(key string) bool { return len(r.cgroupDirs(key)) > 0 }
+
+// killCgroup kills every process that is in the container's cgroups, at most for
+// killTimeout: a process in the kernel may take its time.
+func (r *Runtime) killCgroup(ctx context.Context, key string) {
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	for {
+		alive := false
+		for _, dir := range r.cgroupDirs(key) {
+			// A frozen process of v1 dies only when it is thawed.
+			os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
+			for _, pid := range processesIn(dir) {
+				alive = true
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		if !alive || pause(ctx, 2*time.Millisecond) != nil {
+			return
+		}
+	}
+}
+
+func processesIn(dir string) []int {
+	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, f := range strings.Fields(string(b)) {
+		// 0 is a process of another pid namespace: not ours to reach.
+		if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// removeCgroup removes a cgroup that has no process; its files go with it.
+func removeCgroup(dir string) {
+	filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err == nil && e.IsDir() && path != dir {
+			removeCgroup(path)
+			return filepath.SkipDir
+		}
+		return nil
+	})
+	os.Remove(dir)
+}
+
+// removeCgroupDir removes our cgroups' parents where nothing is in them.
+func removeCgroupDir(parent string) {
+	for _, dir := range cgroupsAt(parent) {
+		if os.Remove(dir) == nil {
+			os.Remove(filepath.Dir(dir))
+		}
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,144 @@
+package containerd
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
+
+	"moorage/sandbox"
+	"moorage/sandbox/containerd/ocispec"
+)
+
+// Create makes a container's root filesystem, then its record; see
+// sandbox.Runtime. It takes as long for a large image as for a small one, unless
+// the image was never unpacked for this snapshotter.
+func (r *Runtime) Create(ctx context.Context, spec sandbox.Spec) error {
+	ctx = r.namespaced(ctx)
+	if err := checkSpec(spec); err != nil {
+		return fmt.Errorf("create %s: %w", spec.Ref, err)
+	}
+	key := keyOf(r.instance, spec.Ref)
+	s, err := r.acquire(ctx, key)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", spec.Ref, err)
+	}
+	defer r.release(key, s)
+	if _, err := r.load(ctx, spec.Ref); err == nil {
+		return fmt.Errorf("container %s: %w", spec.Ref.ID, sandbox.ErrAlreadyExists)
+	} else if !errors.Is(err, sandbox.ErrNotFound) {
+		return err
+	}
+	if err := r.create(ctx, key, spec); err != nil {
+		return fmt.Errorf("create %s: %w", spec.Ref, err)
+	}
+	return nil
+}
+
+func (r *Runtime) create(ctx context.Context, key string, spec sandbox.Spec) (err error) {
+	spec.Snapshotter = orDefault(spec.Snapshotter, r.opts.Snapshotter)
+	img, err := r.images.Unpacked(ctx, spec.Image, spec.Snapshotter)
+	if err != nil {
+		return err
+	}
+	spec.Image = img.Name
+	rec := record{Spec: spec, ImageEnv: img.Env, snapshot: snapshotName(key), updated: time.Now()}
+	c, err := r.container(key, rec)
+	if err != nil {
+		return err
+	}
+	if err := makeDir(r.dataDir(spec.Ref.Bot), 0o755); err != nil {
+		return err
+	}
+	sn := r.client.SnapshotService(spec.Snapshotter)
+	// The label keeps it from being collected: containerd knows of no tie
+	// between it and the container, see rootfs.
+	mounts, err := sn.Prepare(ctx, rec.snapshot, img.ChainID, snapshots.WithLabels(map[string]string{
+		labelGCRoot: stamp(time.Now()), labelInstance: r.instance, labelActive: key,
+	}))
+	if err != nil {
+		return engineError("prepare root filesystem", err)
+	}
+	defer func() {
+		if err != nil {
+			r.undo(ctx, "remove snapshot", func(ctx context.Context) error { return sn.Remove(ctx, rec.snapshot) })
+		}
+	}()
+	if err := r.seed(ctx, img.ChainID, mounts); err != nil {
+		return err
+	}
+	if _, err := r.client.ContainerService().Create(ctx, c); errdefs.IsAlreadyExists(err) {
+		return fmt.Errorf("id %s in containerd: %w", key, sandbox.ErrAlreadyExists)
+	} else if err != nil {
+		return engineError("write record", err)
+	}
+	return nil
+}
+
+// snapshotName is new each time, so that what is left of an earlier container
+// of the same key is never in the way.
+func snapshotName(key string) string {
+	raw := make([]byte, 4)
+	rand.Read(raw)
+	return key + "-" + hex.EncodeToString(raw)
+}
+
+// container is the record as containerd keeps it.
+func (r *Runtime) container(key string, rec record) (containers.Container, error) {
+	labels, err := rec.labels(r.instance)
+	if err != nil {
+		return containers.Container{}, err
+	}
+	spec, err := typeurl.MarshalAny(r.spec(key, rec))
+	if err != nil {
+		return containers.Container{}, fmt.Errorf("encode specification: %w", err)
+	}
+	return containers.Container{
+		ID: key, Labels: labels, Image: rec.Spec.Image, Spec: spec, Snapshotter: rec.Spec.Snapshotter,
+		Runtime: containers.RuntimeInfo{Name: plainRuntime},
+	}, nil
+}
+
+// spec is the container's specification with today's paths and parameters.
+func (r *Runtime) spec(key string, rec record) any {
+	return ocispec.Build(rec.ImageEnv, rec.Spec, ocispec.Paths{
+		Cgroup: r.cgroupParent() + "/" + key, Agent: r.agent,
+		Run: r.runDir(key), Spool: r.spoolDir(key),
+		Data: r.dataDir(rec.Spec.Ref.Bot), DataMounts: r.opts.DataMounts,
+	}, r.host)
+}
+
+// refresh writes the specification anew if it is not what it would be today: the
+// agent is another, directories or data mounts have moved, the host has changed.
+func (r *Runtime) refresh(ctx context.Context, c containers.Container, rec record) error {
+	fresh, err := typeurl.MarshalAny(r.spec(c.ID, rec))
+	if err != nil {
+		return fmt.Errorf("encode specification: %w", err)
+	}
+	if c.Spec != nil && string(c.Spec.GetValue()) == string(fresh.GetValue()) {
+		return nil
+	}
+	c.Spec = fresh
+	if _, err := r.client.ContainerService().Update(ctx, c, "spec"); err != nil {
+		return engineError("write specification", err)
+	}
+	r.log.Info("specification renewed", "bot", rec.Spec.Ref.Bot, "container", rec.Spec.Ref.ID)
+	return nil
+}
+
+// undo runs one step of clearing up, under a context that outlives ctx. What
+// fails is logged: the error that led here is the one to return.
+func (r *Runtime) undo(ctx context.Context, what string, step func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if err := step(ctx); err != nil && !errdefs.IsNotFound(err) {
+		r.log.Warn("clear up failed", "step", what, "err", err)
+	}
+}

@@ -1,0 +1,52 @@
+// Package containerd is a sandbox.Runtime on a containerd client. It does not
+// know whether that containerd is embedded in this process or the system's.
+//
+// # Model
+//
+// A container is one containerd container, one active snapshot, a few host
+// directories and, while it runs, one task whose PID 1 is the agent. Its record
+// is in the labels of the containerd container and nowhere else (record.go):
+// NewContainer is the moment from which it exists, deleting that record the one
+// from which it does not.
+//
+// Every Root has a random instance id. It is part of all names, so many
+// instances, and many bots, share one containerd without meeting. A containerd
+// container without our instance's label is never listed, touched or told of.
+//
+// The container's key, by which containerd and runc know it, is "m-" and 24
+// hexadecimal digits of a hash of instance, bot and id.
+//
+// # Directories
+//
+//	<Root>/instance          the instance id
+//	<Root>/agent/<hash>/     the agent's binary, bound at /.moorage/agent
+//	<Root>/spool/<key>/      output of commands, bound at /.moorage/spool
+//	<DataRoot>/bots/<bot>/   the bot's data, bound at each of DataMounts
+//	<Run>/c/<key>/           agent.sock, the directory bound read-only at /.moorage/run
+//	<Run>/runc/              state of the OCI runtime
+//	/sys/fs/cgroup/.../moorage/<instance, 8 digits>/<key>
+//
+// # The agent's connection
+//
+// While a task runs there is a door: a unix socket on which the server listens
+// and which the agent dials. Only the task's PID 1 is let in (SO_PEERCRED). The
+// newest connection that nobody has taken waits in a slot of one.
+//
+// # Lifecycle
+//
+// New checks and prepares, Open adopts what runs and removes what was left half
+// done, Close stops listening and waits; tasks go on. Each running task has one
+// goroutine that waits for its end and one that accepts at its door.
+//
+// # Locks
+//
+// A container's slot is held by Start, Stop, Delete, Create and by the goroutine
+// that clears up after a task that ended by itself; waiting for it gives up with
+// the context. Runtime.mu guards the map of slots and is never held across a
+// call. A door's mu guards its connection. Order: slot, Runtime.mu, door.mu.
+//
+// # What it does not do
+//
+// It speaks nothing of the agent's protocol: a connection is a byte stream.
+// Images are package image's, the OCI specification is package ocispec's.
+package containerd

@@ -1,0 +1,235 @@
+package image
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/images/archive"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"moorage/sandbox"
+)
+
+// maxIndex is the most bytes of an index.json.
+const maxIndex = 4 << 20
+
+// Import reads an image tar; see sandbox.ImageStore. All its images are unpacked
+// before the first is recorded: all come, or none.
+func (s *Store) Import(ctx context.Context, tar io.Reader, name string) ([]sandbox.Image, error) {
+	ctx = s.namespaced(ctx)
+	if name != "" {
+		var err error
+		if name, err = Normalise(name); err != nil {
+			return nil, err
+		}
+	}
+	var list []sandbox.Image
+	err := s.leased(ctx, func(ctx context.Context) error {
+		records, err := s.read(ctx, tar, name)
+		if err != nil {
+			return err
+		}
+		for _, rec := range records {
+			if err := s.complete(ctx, rec); err != nil {
+				return err
+			}
+		}
+		for _, rec := range records {
+			if rec, err = s.record(ctx, rec); err != nil {
+				return err
+			}
+			list = append(list, s.describe(ctx, rec))
+		}
+		return nil
+	})
+	return list, err
+}
+
+// read takes the tar's blobs into the store and finds the images among them.
+func (s *Store) read(ctx context.Context, tar io.Reader, name string) ([]images.Image, error) {
+	src := &source{r: tar}
+	plain, err := decompress(src)
+	if err != nil {
+		return nil, src.blame(err)
+	}
+	store := newScoped(s.client.ContentStore())
+	index, err := archive.ImportIndex(ctx, store, plain)
+	if err != nil {
+		store.abort(ctx)
+		return nil, src.blame(err)
+	}
+	if index.Size > maxIndex {
+		return nil, src.blame(fmt.Errorf("its index has %d bytes, at most %d", index.Size, maxIndex))
+	}
+	b, err := content.ReadBlob(ctx, store, index)
+	if err != nil {
+		return nil, src.blame(err)
+	}
+	var idx ocispec.Index
+	if err := json.Unmarshal(b, &idx); err != nil {
+		return nil, src.blame(err)
+	}
+	return named(index, idx.Manifests, name)
+}
+
+// named gives each image of a tar its name.
+func named(index ocispec.Descriptor, manifests []ocispec.Descriptor, name string) ([]images.Image, error) {
+	if len(manifests) == 0 {
+		return nil, fmt.Errorf("tar: %w: it holds no image", sandbox.ErrImage)
+	}
+	var list []images.Image
+	for _, m := range manifests {
+		if ref := annotatedName(m.Annotations); ref != "" {
+			list = append(list, images.Image{Name: ref, Target: m})
+		}
+	}
+	switch {
+	case len(list) > 0:
+		return list, nil
+	case name == "":
+		return nil, fmt.Errorf("tar: %w: it names no image: give a name", sandbox.ErrInvalid)
+	case len(manifests) == 1:
+		return []images.Image{{Name: name, Target: manifests[0]}}, nil
+	default: // one image for several platforms
+		return []images.Image{{Name: name, Target: index}}, nil
+	}
+}
+
+// annotatedName is the image's name by its annotations; "" if there is none.
+// Many tools write only a tag there, which names nothing.
+func annotatedName(a map[string]string) string {
+	for _, n := range []string{a[images.AnnotationImageName], a[ocispec.AnnotationRefName]} {
+		if !strings.ContainsAny(n, "/:") {
+			continue
+		}
+		if ref, err := Normalise(n); err == nil {
+			return ref
+		}
+	}
+	return ""
+}
+
+// complete checks that an image is whole and for this platform, ties its blobs
+// together so that they are kept, and unpacks it.
+func (s *Store) complete(ctx context.Context, rec images.Image) error {
+	cs := s.client.ContentStore()
+	img := client.NewImage(s.client, rec)
+	if _, err := img.Spec(ctx); err != nil {
+		return tarError(rec.Name, err)
+	}
+	walk := images.SetChildrenLabels(cs, images.FilterPlatforms(images.ChildrenHandler(cs), platforms.Default()))
+	if err := images.Walk(ctx, walk, rec.Target); err != nil {
+		return tarError(rec.Name, err)
+	}
+	if err := s.checkSnapshotter(ctx, s.opts.Snapshotter); err != nil {
+		return err
+	}
+	if err := img.Unpack(ctx, s.opts.Snapshotter); err != nil {
+		return tarError(rec.Name, err)
+	}
+	return nil
+}
+
+// record writes an image's name into the store, over an older one.
+func (s *Store) record(ctx context.Context, rec images.Image) (images.Image, error) {
+	got, err := s.client.ImageService().Create(ctx, rec)
+	if errdefs.IsAlreadyExists(err) {
+		got, err = s.client.ImageService().Update(ctx, rec, "target")
+	}
+	if err != nil {
+		return rec, fmt.Errorf("image %s: %w: %v", rec.Name, sandbox.ErrUnavailable, err)
+	}
+	return got, nil
+}
+
+func tarError(name string, err error) error {
+	if strings.Contains(err.Error(), "no match for platform") {
+		return fmt.Errorf("image %s: %w: the tar has none for %s", name, sandbox.ErrImage, platform())
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("image %s: %w", name, err)
+	}
+	return fmt.Errorf("image %s: %w: the tar is not whole: %s", name, sandbox.ErrImage, clip(err.Error()))
+}
+
+// source remembers why its reader failed, which is no fault of the tar.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+func (s *source) blame(err error) error {
+	if s.err != nil {
+		return fmt.Errorf("read image tar: %w", s.err)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("read image tar: %w", err)
+	}
+	return fmt.Errorf("%w: what was given is no image tar: %s", sandbox.ErrImage, clip(err.Error()))
+}
+
+// decompress looks at the first bytes.
+func decompress(r io.Reader) (io.Reader, error) {
+	br := bufio.NewReaderSize(r, 64<<10)
+	if magic, _ := br.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
+		return gzip.NewReader(br)
+	}
+	return br, nil
+}
+
+// scoped is a content store where what is being written has names of its own, so
+// that two imports never meet, and what one left half written can be found.
+type scoped struct {
+	content.Store
+	prefix string
+}
+
+func newScoped(cs content.Store) scoped {
+	raw := make([]byte, 8)
+	rand.Read(raw)
+	return scoped{Store: cs, prefix: "import-" + hex.EncodeToString(raw) + "-"}
+}
+
+// Writer is part of content.Store.
+func (s scoped) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+	var o content.WriterOpts
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return nil, err
+		}
+	}
+	return s.Store.Writer(ctx, append(opts, content.WithRef(s.prefix+o.Ref))...)
+}
+
+func (s scoped) abort(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	left, err := s.ListStatuses(ctx, fmt.Sprintf("ref~=%q", "^"+s.prefix))
+	if err != nil {
+		return
+	}
+	for _, st := range left {
+		_ = s.Abort(ctx, st.Ref)
+	}
+}

@@ -1,0 +1,72 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/containerd/containerd/v2/core/mount"
+
+	"moorage/sandbox"
+)
+
+// rootfs yields the mounts of a container's root filesystem, for its next task.
+// It is the one place where they come from: the containerd container names no
+// snapshot, since containerd would then mount it by itself. A mount of another
+// kind (idmapped, for user namespaces) is made here.
+func (r *Runtime) rootfs(ctx context.Context, rec record) ([]mount.Mount, error) {
+	mounts, err := r.client.SnapshotService(rec.Spec.Snapshotter).Mounts(ctx, rec.snapshot)
+	if err != nil {
+		return nil, engineError("find root filesystem", err)
+	}
+	return mounts, nil
+}
+
+// hostsFile makes localhost a name. There is no network but loopback, so no
+// other is needed.
+const hostsFile = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+// seed writes /etc/hosts into a new root filesystem whose image has none, or an
+// empty one as `docker build` leaves it. A file of its own, and not a mount, so
+// that the bot can edit it like any other. What an image answered is remembered.
+func (r *Runtime) seed(ctx context.Context, chainID string, mounts []mount.Mount) error {
+	if _, has := r.hosts.Load(chainID); has {
+		return nil
+	}
+	has := false
+	err := mount.WithTempMount(ctx, mounts, func(dir string) error {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		has, err = seedHosts(root)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w: prepare root filesystem: %v", sandbox.ErrUnavailable, err)
+	}
+	if has {
+		r.hosts.Store(chainID, true)
+	}
+	return nil
+}
+
+// seedHosts reports whether there was a file already. An image whose /etc leads
+// out of it, or is no directory, is left as it is.
+func seedHosts(root *os.Root) (has bool, err error) {
+	if fi, err := root.Lstat("etc/hosts"); err == nil && (!fi.Mode().IsRegular() || fi.Size() > 0) {
+		return true, nil
+	}
+	if err := root.Mkdir("etc", 0o755); err != nil && !os.IsExist(err) {
+		return false, err
+	}
+	if fi, err := root.Lstat("etc"); err != nil || !fi.IsDir() {
+		return true, nil
+	}
+	if err := root.WriteFile("etc/hosts", []byte(hostsFile), 0o644); err != nil {
+		return false, err
+	}
+	return false, root.Chmod("etc/hosts", fs.FileMode(0o644))
+}
