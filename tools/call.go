@@ -1,0 +1,194 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"runtime/debug"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"moorage/fsbridge"
+	"moorage/sandbox"
+)
+
+// CallTime is how long a call lives. Clients give up after 60 s, progress or
+// not; what takes longer goes on in the background and the answer says so.
+const CallTime = 49 * time.Second
+
+var errCallTime = errors.New("the call took too long")
+
+// definition is what a tool is to a client, beside its schemas.
+type definition struct {
+	name        string
+	description string
+	hints       hints
+	long        bool // it may wait for something; see LongCalls
+}
+
+// hints are the four annotations.
+type hints struct{ readOnly, destructive, idempotent, openWorld bool }
+
+// call is one call of a tool.
+type call struct {
+	server    *Server
+	bot       sandbox.Bot
+	container string // as the caller gave it, then as it was resolved
+	progress  *progress
+	notices   []string // about the container: made, started
+}
+
+// where are the facts of a call that worked in a container.
+type where struct {
+	ContainerID string `json:"container_id"`
+	Started     bool   `json:"started,omitempty"`
+	Made        bool   `json:"container_created,omitempty"`
+}
+
+// agent gives the agent of the container that the caller means.
+func (c *call) agent(ctx context.Context, id string) (sandbox.Agent, where, error) {
+	c.container = id
+	if id != "" {
+		if _, err := containerID(id); err != nil {
+			return sandbox.Agent{}, where{}, err
+		}
+	}
+	a, err := c.server.manager.Agent(ctx, c.bot, sandbox.ContainerID(id))
+	if err != nil {
+		return a, where{}, err
+	}
+	c.container = string(a.Ref.ID)
+	switch {
+	case a.Created:
+		c.notices = append(c.notices, "made container "+c.container+" from the default image, as you had none")
+	case a.Started:
+		c.notices = append(c.notices, "started container "+c.container)
+	}
+	return a, where{c.container, a.Started, a.Created}, nil
+}
+
+// reading calls op, which changes nothing, on the agent of a container. It is
+// repeated once if the connection ended under it.
+func reading[R any](ctx context.Context, c *call, id string, op func(*fsbridge.Client) (R, error)) (R, where, error) {
+	var r R
+	a, at, err := c.agent(ctx, id)
+	if err != nil {
+		return r, at, err
+	}
+	r, err = op(a.Client)
+	if !errors.Is(err, fsbridge.ErrClosed) || ctx.Err() != nil {
+		return r, at, err
+	}
+	if a, at, err = c.agent(ctx, id); err != nil {
+		return r, at, err
+	}
+	r, err = op(a.Client)
+	return r, at, err
+}
+
+func containerID(s string) (sandbox.ContainerID, error) {
+	id, err := sandbox.ParseContainerID(s)
+	if err != nil {
+		return "", badArgument("container_id", s, "1 to 63 of a-z 0-9 . _ - that begin with a letter or digit")
+	}
+	return id, nil
+}
+
+// handler carries out a tool: input in, facts and contents out.
+type handler[I, F any] func(ctx context.Context, c *call, in I) (reply[F], error)
+
+// add registers a tool.
+func add[I, F any](s *Server, d definition, h handler[I, F]) {
+	in := inputSchema(reflect.TypeFor[I]())
+	tool := mcp.Tool{
+		Name: d.name, Description: d.description, RawInputSchema: in.raw,
+		RawOutputSchema: readSchema(reflect.TypeFor[F](), false).raw,
+		Annotations: mcp.ToolAnnotation{
+			ReadOnlyHint: &d.hints.readOnly, DestructiveHint: &d.hints.destructive,
+			IdempotentHint: &d.hints.idempotent, OpenWorldHint: &d.hints.openWorld,
+		},
+	}
+	s.mcp.AddTool(tool, s.serve(d, func(ctx context.Context, c *call, arguments any) (*mcp.CallToolResult, error) {
+		var input I
+		if err := in.parse(d.name, arguments, reflect.ValueOf(&input).Elem()); err != nil {
+			return nil, err
+		}
+		r, err := h(ctx, c, input)
+		if err != nil {
+			return nil, err
+		}
+		return r.result(c.notices), nil
+	}))
+}
+
+// serve is what surrounds every call: who calls, how long it may take, its slot,
+// its errors and panics, and its line in the log.
+func (s *Server) serve(d definition, work func(context.Context, *call, any) (*mcp.CallToolResult, error)) server.ToolHandlerFunc {
+	return func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		begun := time.Now()
+		c := &call{server: s, bot: botOf(ctx)}
+		ctx, cancel := context.WithTimeoutCause(ctx, CallTime, errCallTime)
+		defer cancel()
+		c.progress = newProgress(ctx, s, req.Params.Meta)
+		res, err := s.limited(ctx, c, d, req.Params.Arguments, work)
+		c.progress.end()
+		var f *failure
+		if err != nil {
+			f = explain(ctx, err, c.container)
+			res = mcp.NewToolResultError(f.Error())
+		}
+		s.logCall(ctx, c, d.name, begun, f)
+		return res, nil
+	}
+}
+
+// limited runs work in a slot of the bot's, and turns a panic into an error.
+func (s *Server) limited(ctx context.Context, c *call, d definition, arguments any, work func(context.Context, *call, any) (*mcp.CallToolResult, error)) (_ *mcp.CallToolResult, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = hidden(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
+	if c.bot == "" {
+		return nil, hidden(errors.New("a call without a bot: the transport set none"))
+	}
+	free, err := s.limits.take(ctx, c.bot, d.long)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	return work(ctx, c, arguments)
+}
+
+// logCall writes a call's one line. What the caller can mend is told by its code
+// alone, as its text may quote arguments; what he cannot by its cause.
+func (s *Server) logCall(ctx context.Context, c *call, tool string, begun time.Time, f *failure) {
+	attrs := make([]slog.Attr, 0, 6)
+	attrs = append(attrs, slog.String("bot", string(c.bot)), slog.String("container", clip(c.container, 64)),
+		slog.String("tool", tool), slog.Duration("dur", time.Since(begun)))
+	level := slog.LevelInfo
+	if f != nil {
+		attrs = append(attrs, slog.String("err", string(f.code)))
+		if f.err != nil && (f.code == internal || f.code == unavailable) {
+			level = slog.LevelError
+			attrs = append(attrs, slog.String("cause", f.err.Error()))
+		}
+	}
+	s.log.LogAttrs(ctx, level, "call", attrs...)
+}
+
+// botKey is the context key of the bot that a request is carried out for.
+type botKey struct{}
+
+func withBot(ctx context.Context, bot sandbox.Bot) context.Context {
+	return context.WithValue(ctx, botKey{}, bot)
+}
+
+func botOf(ctx context.Context) sandbox.Bot {
+	bot, _ := ctx.Value(botKey{}).(sandbox.Bot)
+	return bot
+}

@@ -1,0 +1,153 @@
+package tools
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"moorage/fsbridge"
+)
+
+type listInput struct {
+	Path        string `json:"path,omitempty" doc:"Directory, absolute or from /data." default:"\"/data\""`
+	Depth       int64  `json:"depth,omitempty" doc:"How many levels; 1 is the directory alone." min:"1" max:"64" default:"1"`
+	Limit       int64  `json:"limit,omitempty" doc:"Most entries to return." min:"1" max:"2000" default:"200"`
+	Offset      int64  `json:"offset,omitempty" doc:"How many entries to skip." min:"0" max:"1000000" default:"0"`
+	Hidden      *bool  `json:"hidden,omitempty" doc:"Also names that begin with a dot." default:"true"`
+	ContainerID string `json:"container_id,omitempty" doc:"Container, if not the current one."`
+}
+
+type listFacts struct {
+	where
+	Path       string `json:"path"`
+	Returned   int    `json:"returned"`
+	Total      int    `json:"total"`
+	TotalIsMin bool   `json:"total_is_min,omitempty"`
+	Truncated  bool   `json:"truncated"`
+	NextOffset int    `json:"next_offset,omitempty"`
+	Unreadable int    `json:"unreadable,omitempty"`
+}
+
+const listDefault = 200
+
+func (s *Server) fsList(ctx context.Context, c *call, in listInput) (r reply[listFacts], err error) {
+	if in.Path == "" {
+		in.Path = "."
+	}
+	path, err := parsePath("path", in.Path)
+	if err != nil {
+		return r, err
+	}
+	req := fsbridge.ListRequest{
+		Path: path, Depth: int(in.Depth), Limit: int(in.Limit), Offset: int(in.Offset),
+		Hidden: in.Hidden == nil || *in.Hidden,
+	}
+	if req.Limit == 0 {
+		req.Limit = listDefault
+	}
+	res, at, err := reading(ctx, c, in.ContainerID, func(a *fsbridge.Client) (fsbridge.ListResult, error) {
+		return a.List(ctx, req)
+	})
+	if err != nil {
+		return r, err
+	}
+	text, n := listing(res.Entries)
+	r.facts = listFacts{
+		where: at, Path: show(res.Path), Returned: n, Total: res.Total, TotalIsMin: res.TotalIsMin,
+		NextOffset: res.NextOffset, Unreadable: res.Denied,
+	}
+	if n < len(res.Entries) {
+		r.facts.NextOffset = req.Offset + n
+	}
+	r.facts.Truncated = r.facts.NextOffset > 0
+	r.say(text)
+	r.note("%s", r.facts.summary(req.Offset))
+	return r, nil
+}
+
+// summary says how much of the listing was shown, and how to see the rest.
+func (f *listFacts) summary(offset int) string {
+	total := count(int64(f.Total), "entry")
+	if f.TotalIsMin {
+		total = "more than " + total
+	}
+	text := total + " in " + f.Path
+	if f.Returned < f.Total || f.TotalIsMin {
+		text = fmt.Sprintf("entries %d to %d of %s", offset+1, offset+f.Returned, text)
+	}
+	if f.Returned == 0 && f.Total > 0 {
+		text = fmt.Sprintf("no entries from offset %d on; %s in %s", offset, total, f.Path)
+	}
+	if f.NextOffset > 0 {
+		text += fmt.Sprintf("; the rest: fs_list with offset %d", f.NextOffset)
+	}
+	if f.Unreadable > 0 {
+		text += fmt.Sprintf("; %s could not be read", count(int64(f.Unreadable), "directory"))
+	}
+	return text
+}
+
+// listing writes entries a line each, as many of them as fit one result.
+func listing(entries []fsbridge.Entry) (text string, n int) {
+	width := 1
+	for _, e := range entries {
+		width = max(width, len(strconv.FormatInt(e.Size, 10)))
+	}
+	var b strings.Builder
+	for i, e := range entries {
+		line := fmt.Sprintf("%s %*d %s %s", modeString(e.Type, e.Mode), width, e.Size, stamp(e.ModTime), entryName(e))
+		if i > 0 && b.Len()+len(line) > ResultChars-1000 {
+			return b.String(), i
+		}
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(line)
+	}
+	return b.String(), len(entries)
+}
+
+func entryName(e fsbridge.Entry) string {
+	name := show(e.Name)
+	switch {
+	case e.Type == fsbridge.TypeSymlink:
+		name += " -> " + show(e.Target)
+	case e.Omitted && e.Children > 0:
+		name += fmt.Sprintf("  (%s below, not listed)", count(int64(e.Children), "entry"))
+	case e.Omitted:
+		name += "  (not readable)"
+	}
+	return name
+}
+
+// modeString writes a mode as ls does.
+func modeString(kind string, mode uint32) string {
+	types := map[string]byte{
+		fsbridge.TypeDirectory: 'd', fsbridge.TypeSymlink: 'l', fsbridge.TypeFIFO: 'p',
+		fsbridge.TypeSocket: 's', fsbridge.TypeCharDevice: 'c', fsbridge.TypeBlockDevice: 'b',
+	}
+	b := []byte("-rwxrwxrwx")
+	if t, ok := types[kind]; ok {
+		b[0] = t
+	}
+	for i := range 9 {
+		if mode&(1<<(8-i)) == 0 {
+			b[i+1] = '-'
+		}
+	}
+	for i, special := range []struct {
+		bit  uint32
+		char byte
+	}{{0o4000, 's'}, {0o2000, 's'}, {0o1000, 't'}} {
+		if mode&special.bit == 0 {
+			continue
+		}
+		at := 3 * (i + 1)
+		if b[at] == '-' {
+			special.char -= 'a' - 'A'
+		}
+		b[at] = special.char
+	}
+	return string(b)
+}

@@ -1,0 +1,43 @@
+package tools
+
+import (
+	"path"
+	"strings"
+
+	"github.com/gabriel-vasile/mimetype"
+
+	"moorage/fsbridge"
+)
+
+// textTypes are types of text that only a name's extension tells.
+var textTypes = map[string]string{
+	".c": "text/x-c", ".cc": "text/x-c++", ".cpp": "text/x-c++", ".cs": "text/x-csharp", ".css": "text/css",
+	".csv": "text/csv", ".diff": "text/x-diff", ".go": "text/x-go", ".h": "text/x-c", ".html": "text/html",
+	".java": "text/x-java", ".js": "text/javascript", ".json": "application/json", ".jsx": "text/jsx",
+	".kt": "text/x-kotlin", ".md": "text/markdown", ".mjs": "text/javascript", ".patch": "text/x-diff",
+	".php": "text/x-php", ".py": "text/x-python", ".rb": "text/x-ruby", ".rs": "text/x-rust",
+	".sh": "text/x-shellscript", ".sql": "application/sql", ".svg": "image/svg+xml", ".toml": "application/toml",
+	".ts": "text/typescript", ".tsx": "text/tsx", ".xml": "text/xml", ".yaml": "application/yaml", ".yml": "application/yaml",
+}
+
+// mimeType tells a file's type by its first bytes, and by its name where those
+// only tell that it is text.
+func mimeType(name fsbridge.Path, head []byte) string {
+	found := mimetype.Detect(head).String()
+	if base, _, _ := strings.Cut(found, ";"); base != "text/plain" {
+		return found
+	}
+	if t, ok := textTypes[strings.ToLower(path.Ext(string(name)))]; ok {
+		return t
+	}
+	return found
+}
+
+// isImage says that a type is one that models are shown.
+func isImage(mime string) bool {
+	switch mime {
+	case "image/png", "image/jpeg", "image/gif", "image/webp":
+		return true
+	}
+	return false
+}
