@@ -1,0 +1,45 @@
+// Package files carries out the operations on files inside a container: plain
+// system calls, of which the mount namespace is the fence.
+//
+// # Model
+//
+// A [Tree] is the container's file system as the agent sees it. Its methods take
+// a request of package fsbridge and return its result, or an *fsbridge.Error.
+// Paths are made absolute and cleaned as text ([Resolve]) before anything else,
+// so "a/../b" is "b" whatever "a" is; symbolic links in what is left are followed
+// by the kernel.
+//
+// # Regular files only
+//
+// A node is looked at before it is opened, and opened without blocking: a FIFO,
+// a device or a socket is refused and never hangs a call. What the size of a file
+// says is never trusted: /proc and /sys say 0 or 4096. Reading goes on until the
+// end of the file or the limit.
+//
+// # Writing
+//
+// A write makes a temporary file beside its target, fills it, gives it the
+// target's mode, owner and extended attributes, syncs it, renames it over the
+// target and syncs the directory. Through a symbolic link it is the link's target
+// that is replaced. An append to a file that exists is one write at its end and a
+// sync; when that fails half way the file is cut back to what it was. Writers of
+// one path take turns from the check of the revision to the rename, so a
+// revision that was checked still holds then. Programs in the container do not
+// take turns with the agent.
+//
+// Names of temporary files carry the agent's boot id. The directories that had
+// one are noted, without a sync, in a file of the spool; the next agent removes
+// what a killed one left in them, and nothing of any other agent.
+//
+// # Revisions
+//
+// A revision is the first half of the content's SHA-256 in hex. It is remembered
+// by device, inode, size and times of the file, unless those are so young that a
+// write could hide in them.
+//
+// # Locks
+//
+// A path's lock (locks) is held over the end of a write. The mutexes in locks,
+// revisions and journal are leaves: nothing else is taken and nothing waits
+// under them.
+package files

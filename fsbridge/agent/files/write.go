@@ -1,0 +1,219 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"golang.org/x/sys/unix"
+
+	"moorage/fsbridge"
+)
+
+const (
+	newFileMode = 0o644
+	newDirMode  = 0o755
+)
+
+// Source yields the content of a streamed write, chunk by chunk, then io.EOF. A
+// chunk is used up before the next call.
+type Source func(ctx context.Context) ([]byte, error)
+
+// Bytes is the Source of content that is all there.
+func Bytes(content []byte) Source {
+	return func(context.Context) ([]byte, error) {
+		if content == nil {
+			return nil, io.EOF
+		}
+		chunk := content
+		content = nil
+		return chunk, nil
+	}
+}
+
+// Write replaces, makes or appends to a regular file. After an error nothing has
+// changed.
+func (t *Tree) Write(ctx context.Context, req *fsbridge.WriteRequest, src Source) (fsbridge.WriteResult, error) {
+	if req.Mode != nil && *req.Mode > 0o7777 {
+		return fsbridge.WriteResult{}, fsbridge.Errorf(fsbridge.OpWrite, req.Path, fsbridge.CodeInvalid,
+			"mode is %#o, the most is 07777", *req.Mode)
+	}
+	w := &writing{t: t, ctx: ctx, req: req, src: src}
+	err := w.run()
+	w.end(err)
+	if err != nil {
+		return fsbridge.WriteResult{}, fsbridge.NewError(fsbridge.OpWrite, req.Path, err)
+	}
+	return w.res, nil
+}
+
+// writing is one Write under way.
+type writing struct {
+	t   *Tree
+	ctx context.Context
+	req *fsbridge.WriteRequest
+	src Source
+
+	target             // where it goes
+	st     unix.Stat_t // of what is there
+	exists bool
+	temp   *temp
+	res    fsbridge.WriteResult
+}
+
+func (w *writing) run() error {
+	if err := w.target.locate(string(w.req.Path)); err != nil {
+		return err
+	}
+	if err := w.check(); err != nil { // before the content is taken, to fail early
+		return err
+	}
+	if err := w.fill(); err != nil {
+		return err
+	}
+	unlock, err := w.t.locks.lock(w.ctx, placeOf(&w.target.st, w.name))
+	if err != nil {
+		return err
+	}
+	err = w.commit()
+	unlock()
+	if err != nil {
+		return err
+	}
+	return w.target.sync()
+}
+
+// commit makes the change, under the place's lock.
+func (w *writing) commit() error {
+	if err := w.check(); err != nil {
+		return err
+	}
+	w.res.Path, w.res.Created = w.req.Path, !w.exists
+	if w.req.Append && w.exists {
+		return w.append()
+	}
+	return w.replace()
+}
+
+// check looks at what is there and at the revision.
+func (w *writing) check() error {
+	err := unix.Fstatat(w.dir, w.name, &w.st, unix.AT_SYMLINK_NOFOLLOW)
+	if w.exists = err == nil; !w.exists {
+		if err != unix.ENOENT {
+			return err
+		}
+		if want := w.req.IfRevision; want != nil && *want != "" {
+			return w.conflict("it does not exist", "")
+		}
+		return nil
+	}
+	if err := regular(fsbridge.OpWrite, w.req.Path, &w.st); err != nil {
+		return err
+	}
+	if w.req.IfRevision == nil {
+		return nil
+	}
+	return w.checkRevision(*w.req.IfRevision)
+}
+
+func (w *writing) checkRevision(want string) error {
+	f, err := openAt(fsbridge.OpWrite, w.req.Path, w.dir, w.name, unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	d, _, err := w.t.digest(w.ctx, f, -1)
+	switch {
+	case err != nil:
+		return err
+	case want == "":
+		return w.conflict("it exists", d.revision)
+	case want != d.revision:
+		return w.conflict("its revision is "+d.revision, d.revision)
+	}
+	return nil
+}
+
+func (w *writing) conflict(why, revision string) error {
+	e := fsbridge.Errorf(fsbridge.OpWrite, w.req.Path, fsbridge.CodeConflict, "%s", why)
+	e.Revision = revision
+	return e
+}
+
+// fill puts the content into a temporary file.
+func (w *writing) fill() (err error) {
+	if w.temp, err = w.t.newTemp(&w.target); err != nil {
+		return err
+	}
+	return w.temp.fill(w.ctx, w.src)
+}
+
+// replace puts the temporary file in the place of the target.
+func (w *writing) replace() error {
+	if err := w.dress(); err != nil {
+		return err
+	}
+	if err := syncFile(w.temp.fd); err != nil {
+		return err
+	}
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	if err := w.rename(); err != nil {
+		return err
+	}
+	w.res.Size, w.res.Revision = w.temp.size, w.temp.revision()
+	return nil
+}
+
+func (w *writing) rename() error {
+	if w.req.IfRevision != nil && *w.req.IfRevision == "" {
+		switch err := w.temp.rename(unix.RENAME_NOREPLACE); err {
+		case unix.EEXIST:
+			return w.conflict("it exists", "")
+		case unix.EINVAL, unix.ENOSYS: // not every file system knows the flag
+		default:
+			return err
+		}
+	}
+	return w.temp.rename(0)
+}
+
+// dress gives the temporary file the mode that was asked for, else what the
+// target has of mode, owner and extended attributes.
+func (w *writing) dress() error {
+	mode := uint32(newFileMode)
+	if w.exists {
+		mode = permissions(w.st.Mode)
+		if err := w.temp.chown(&w.st); err != nil {
+			return err
+		}
+		if err := w.copyAttributes(); err != nil {
+			return err
+		}
+	}
+	if w.req.Mode != nil {
+		mode = *w.req.Mode
+	}
+	return unix.Fchmod(w.temp.fd, mode)
+}
+
+func (w *writing) copyAttributes() error {
+	old, err := openAt(fsbridge.OpWrite, w.req.Path, w.dir, w.name, unix.O_NOFOLLOW)
+	if errors.Is(err, unix.EACCES) { // may be replaced but not read
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer old.close()
+	return copyAttributes(w.temp.fd, old.fd)
+}
+
+// end removes what a write leaves behind.
+func (w *writing) end(err error) {
+	if w.temp != nil {
+		w.temp.close()
+	}
+	w.target.close(err)
+}
