@@ -22,22 +22,22 @@ const (
 func (s *Server) addCommands() {
 	add(s, definition{
 		name: "exec", long: true,
-		description: "Run a command in the container and wait for it: a shell line by command, or a program and its arguments by argv (no shell). Returns stdout, stderr and the exit code; one other than 0 is a result, not an error. A command that outlives wait_seconds goes on in the background: read its output at output_path with fs_read, stop it with exec kill -- -PID. Long output is shown by head and tail, the whole is at output_path. Start servers with wait_seconds 0 or 1.",
+		description: "Run a shell line (command), or a program without a shell (argv); returns stdout, stderr and exit code. What outlives wait_seconds goes on in the background: follow it at output_path with fs_read, stop it by exec kill -- -PID. Long output is cut to head and tail; all of it is at output_path. For servers: wait_seconds 1.",
 		hints:       hints{destructive: true, openWorld: true},
 	}, s.exec)
 }
 
 type execInput struct {
 	Command        string            `json:"command,omitempty" doc:"Line for /bin/sh -c." min:"1"`
-	Argv           []string          `json:"argv,omitempty" doc:"Program and arguments, instead of command." min:"1"`
-	Cwd            string            `json:"cwd,omitempty" doc:"Directory to run in." default:"\"/data\""`
-	Env            map[string]string `json:"env,omitempty" doc:"Variables to add to the container's." max:"100"`
-	Stdin          string            `json:"stdin,omitempty" doc:"Text for its standard input, which then ends."`
-	User           string            `json:"user,omitempty" doc:"User name or uid, also as user:group (default root)." max:"128"`
+	Argv           []string          `json:"argv,omitempty" doc:"Program and its arguments." min:"1"`
+	Cwd            string            `json:"cwd,omitempty" doc:"Directory to run in (default /data)."`
+	Env            map[string]string `json:"env,omitempty" doc:"Extra environment variables."`
+	Stdin          string            `json:"stdin,omitempty" doc:"Text for standard input."`
+	User           string            `json:"user,omitempty" doc:"User or uid, also user:group (default root)."`
 	WaitSeconds    *float64          `json:"wait_seconds,omitempty" doc:"How long to wait for its end." min:"0" max:"50" default:"30"`
-	TimeoutSeconds *float64          `json:"timeout_seconds,omitempty" doc:"After this it is killed, in the background too." min:"0.1" max:"86400" default:"600"`
-	TTY            bool              `json:"tty,omitempty" doc:"Run it on a terminal; stderr is then in stdout." default:"false"`
-	ContainerID    string            `json:"container_id,omitempty" doc:"Container, if not the current one."`
+	TimeoutSeconds *float64          `json:"timeout_seconds,omitempty" doc:"When to kill it." min:"0.1" max:"86400" default:"600"`
+	TTY            bool              `json:"tty,omitempty" doc:"Run on a terminal."`
+	ContainerID    string            `json:"container_id,omitempty" doc:"Container, else the current one."`
 }
 
 // request checks what the schema cannot.

@@ -16,38 +16,38 @@ const stopGrace = 10
 func (s *Server) addContainers() {
 	add(s, definition{
 		name: "create_container", long: true,
-		description: "Make and start a container of your own from an OCI image; it keeps running and becomes the current one, which calls without container_id use. The same container_id with the same request returns that container as it is, with created false. Use it to choose the image, env or limits; any other tool makes a default container by itself if you have none.",
+		description: "Make and start a container from an OCI image; it becomes the current one, which calls without container_id use. The same id and request again returns it as it is. Other tools make a default container by themselves if you have none.",
 		hints:       hints{idempotent: true, openWorld: true},
 	}, s.createContainer)
 	add(s, definition{
 		name:        "list_containers",
-		description: "List your containers with image, state, limits and what they use; one is the current one.",
+		description: "List your containers: image, state, limits, usage, which is current.",
 		hints:       hints{readOnly: true, idempotent: true},
 	}, s.listContainers)
 	add(s, definition{
 		name: "stop_container", long: true,
-		description: "End all processes of a container. Its files stay, and any later call that needs it starts it again.",
+		description: "End all processes of a container. Files stay; a later call that needs it starts it.",
 		hints:       hints{destructive: true, idempotent: true},
 	}, s.stopContainer)
 	add(s, definition{
 		name: "delete_container", long: true,
-		description: "Delete a container and its files outside the data mounts. Your data under /data stays unless delete_data is true. This cannot be undone.",
+		description: "Delete a container for good. Your data under /data stays unless delete_data is true.",
 		hints:       hints{destructive: true},
 	}, s.deleteContainer)
 }
 
 type createInput struct {
-	ContainerID string            `json:"container_id,omitempty" doc:"Name for it, 1 to 63 of a-z 0-9 . _ - (default a new UUID)." pattern:"^[a-z0-9][a-z0-9._-]{0,62}$" takes:"1 to 63 of a-z 0-9 . _ - that begin with a letter or digit"`
-	Image       string            `json:"image,omitempty" doc:"OCI image such as alpine:3.22 or ghcr.io/o/i@sha256:... (default the server's)." min:"1" max:"512"`
-	Snapshotter string            `json:"snapshotter,omitempty" doc:"Snapshotter for its root filesystem (default the server's)." min:"1" max:"64"`
-	Env         map[string]string `json:"env,omitempty" doc:"Environment variables for every process in it." max:"100"`
-	Limits      createLimits      `json:"limits,omitempty" doc:"The most it may use (default the server's)."`
+	ContainerID string            `json:"container_id,omitempty" doc:"Name for it (default a new UUID)."`
+	Image       string            `json:"image,omitempty" doc:"Image, such as python:3.13-slim."`
+	Snapshotter string            `json:"snapshotter,omitempty" doc:"Snapshotter for its root filesystem."`
+	Env         map[string]string `json:"env,omitempty" doc:"Environment variables."`
+	Limits      createLimits      `json:"limits,omitempty" doc:"The most it may use."`
 }
 
 type createLimits struct {
-	MemoryMB int64   `json:"memory_mb,omitempty" doc:"Memory in MiB." min:"16" max:"1048576"`
-	CPUs     float64 `json:"cpus,omitempty" doc:"CPUs, such as 0.5." min:"0.01" max:"512"`
-	PIDs     int64   `json:"pids,omitempty" doc:"Processes and threads." min:"16" max:"4194304"`
+	MemoryMB int64   `json:"memory_mb,omitempty" doc:"Memory in MiB." min:"16"`
+	CPUs     float64 `json:"cpus,omitempty" doc:"CPUs, such as 0.5." min:"0.01"`
+	PIDs     int64   `json:"pids,omitempty" doc:"Processes and threads." min:"16"`
 }
 
 type createFacts struct {
@@ -62,6 +62,11 @@ type createFacts struct {
 
 func (s *Server) createContainer(ctx context.Context, c *call, in createInput) (r reply[createFacts], err error) {
 	c.container = in.ContainerID
+	if in.ContainerID != "" {
+		if _, err := containerID(in.ContainerID); err != nil {
+			return r, err
+		}
+	}
 	done, err := s.manager.Create(ctx, sandbox.CreateRequest{
 		Bot: c.bot, ID: sandbox.ContainerID(in.ContainerID), Image: in.Image, Snapshotter: in.Snapshotter,
 		Env: in.Env, Limits: sandbox.Limits(in.Limits),
@@ -175,7 +180,7 @@ func (f *containerFacts) line() string {
 
 type stopInput struct {
 	ContainerID  string `json:"container_id" doc:"Container to stop."`
-	GraceSeconds *int64 `json:"grace_seconds,omitempty" doc:"How long after SIGTERM to send SIGKILL." min:"0" max:"30" default:"10"`
+	GraceSeconds *int64 `json:"grace_seconds,omitempty" doc:"From SIGTERM to SIGKILL." min:"0" max:"30" default:"10"`
 }
 
 type stopFacts struct {
@@ -209,7 +214,7 @@ func (s *Server) stopContainer(ctx context.Context, c *call, in stopInput) (r re
 
 type deleteInput struct {
 	ContainerID string `json:"container_id" doc:"Container to delete."`
-	DeleteData  bool   `json:"delete_data,omitempty" doc:"Delete all your data under /data too." default:"false"`
+	DeleteData  bool   `json:"delete_data,omitempty" doc:"Delete your data too."`
 }
 
 type deleteFacts struct {

@@ -18,34 +18,34 @@ const contentMax = 2 << 20
 func (s *Server) addFiles() {
 	add(s, definition{
 		name:        "fs_read",
-		description: "Read a file, or a part of it by lines or bytes; only what is returned is read, so parts of huge files are cheap. Text comes as it is, PNG, JPEG, GIF and WebP as an image, other binary files only with encoding base64. A cut result says which offset goes on. The revision can be given to fs_write.",
+		description: "Read a file or a part of it: lines by offset and limit, the end by tail, bytes by byte_offset. Images (png, jpeg, gif, webp) come as images, other binary files need encoding base64. A cut result says how to go on. Parts of huge files are cheap.",
 		hints:       hints{readOnly: true, idempotent: true},
 	}, s.fsRead)
 	add(s, definition{
 		name:        "fs_write",
-		description: "Write a file whole, or append to it; missing parent directories are made, the mode is kept. Readers see the old or the new content, never a part. With if_revision it fails as conflict if the file has changed since it was read. At most 2 MiB a call; send more by append.",
+		description: "Write a whole file atomically, or append to it; parent directories are made. Give the revision of your last read as if_revision to not overwrite others' changes. At most 2 MiB a call.",
 		hints:       hints{destructive: true},
 	}, s.fsWrite)
 	add(s, definition{
 		name:        "fs_list",
-		description: "List a directory: mode, size, modification time, name and link target of each entry, sorted by name; with depth also what is below.",
+		description: "List a directory: mode, size, time and name of each entry.",
 		hints:       hints{readOnly: true, idempotent: true},
 	}, s.fsList)
 	add(s, definition{
 		name:        "fs_stat",
-		description: "Facts of one file, directory or link (not followed): type, size, mode, owner, modification time, MIME type, revision.",
+		description: "Facts of one file, directory or link (not followed).",
 		hints:       hints{readOnly: true, idempotent: true},
 	}, s.fsStat)
 }
 
 type writeInput struct {
-	Path        string  `json:"path" doc:"File to write, absolute or from /data."`
-	Content     string  `json:"content" doc:"The whole new content, or what to append."`
-	Encoding    string  `json:"encoding,omitempty" doc:"How content is given." enum:"text,base64" default:"\"text\""`
-	Append      bool    `json:"append,omitempty" doc:"Add to the end instead of replacing." default:"false"`
-	IfRevision  *string `json:"if_revision,omitempty" doc:"Write only if the file has this revision; \"\" means it must not exist." max:"200"`
-	Mode        string  `json:"mode,omitempty" doc:"Octal mode such as 0755 (default kept, or 0644)." pattern:"^0?[0-7]{3,4}$" takes:"an octal mode as a string, such as \"0644\""`
-	ContainerID string  `json:"container_id,omitempty" doc:"Container, if not the current one."`
+	Path        string  `json:"path" doc:"File, absolute or from /data."`
+	Content     string  `json:"content" doc:"New content, or what to append."`
+	Encoding    string  `json:"encoding,omitempty" doc:"Encoding of content." enum:"text,base64"`
+	Append      bool    `json:"append,omitempty" doc:"Add to the end."`
+	IfRevision  *string `json:"if_revision,omitempty" doc:"Revision it must have; empty: must not exist."`
+	Mode        string  `json:"mode,omitempty" doc:"Octal mode, such as 0755." pattern:"^0?[0-7]{3,4}$" takes:"an octal mode as a string, such as \"0644\""`
+	ContainerID string  `json:"container_id,omitempty" doc:"Container, else the current one."`
 }
 
 type writeFacts struct {
@@ -117,8 +117,8 @@ func orNone(revision string) string {
 }
 
 type statInput struct {
-	Path        string `json:"path" doc:"What to look at, absolute or from /data."`
-	ContainerID string `json:"container_id,omitempty" doc:"Container, if not the current one."`
+	Path        string `json:"path" doc:"Path, absolute or from /data."`
+	ContainerID string `json:"container_id,omitempty" doc:"Container, else the current one."`
 }
 
 type statFacts struct {

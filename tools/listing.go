@@ -10,12 +10,12 @@ import (
 )
 
 type listInput struct {
-	Path        string `json:"path,omitempty" doc:"Directory, absolute or from /data." default:"\"/data\""`
-	Depth       int64  `json:"depth,omitempty" doc:"How many levels; 1 is the directory alone." min:"1" max:"64" default:"1"`
-	Limit       int64  `json:"limit,omitempty" doc:"Most entries to return." min:"1" max:"2000" default:"200"`
-	Offset      int64  `json:"offset,omitempty" doc:"How many entries to skip." min:"0" max:"1000000" default:"0"`
-	Hidden      *bool  `json:"hidden,omitempty" doc:"Also names that begin with a dot." default:"true"`
-	ContainerID string `json:"container_id,omitempty" doc:"Container, if not the current one."`
+	Path        string `json:"path,omitempty" doc:"Directory, absolute or from /data."`
+	Depth       int64  `json:"depth,omitempty" doc:"Levels to list." min:"1" max:"64" default:"1"`
+	Limit       int64  `json:"limit,omitempty" doc:"Most entries." min:"1" max:"2000" default:"200"`
+	Offset      int64  `json:"offset,omitempty" doc:"Entries to skip." min:"0"`
+	Hidden      *bool  `json:"hidden,omitempty" doc:"With dot files." default:"true"`
+	ContainerID string `json:"container_id,omitempty" doc:"Container, else the current one."`
 }
 
 type listFacts struct {

@@ -21,15 +21,15 @@ const (
 )
 
 type readInput struct {
-	Path        string `json:"path" doc:"File to read, absolute or from /data; odd names in double quotes with \\n, \\xff escapes."`
-	Offset      int64  `json:"offset,omitempty" doc:"First line, from 1." min:"1" max:"9007199254740991" default:"1"`
-	Limit       int64  `json:"limit,omitempty" doc:"Most lines." min:"1" max:"1000000" default:"2000"`
-	Tail        int64  `json:"tail,omitempty" doc:"Only the last so many lines." min:"1" max:"1000000"`
-	LineNumbers bool   `json:"line_numbers,omitempty" doc:"Put its number before each line." default:"false"`
-	Encoding    string `json:"encoding,omitempty" doc:"base64 for bytes that are no text." enum:"text,base64" default:"\"text\""`
-	ByteOffset  *int64 `json:"byte_offset,omitempty" doc:"First byte, from 0; reads by bytes instead of lines." min:"0" max:"9007199254740991"`
-	ByteLimit   *int64 `json:"byte_limit,omitempty" doc:"Most bytes (default what fits 40,000 characters)." min:"1" max:"640000"`
-	ContainerID string `json:"container_id,omitempty" doc:"Container, if not the current one."`
+	Path        string `json:"path" doc:"File, absolute or from /data; odd names in quotes with escapes, as listed."`
+	Offset      int64  `json:"offset,omitempty" doc:"First line." min:"1" default:"1"`
+	Limit       int64  `json:"limit,omitempty" doc:"Most lines." min:"1" default:"2000"`
+	Tail        int64  `json:"tail,omitempty" doc:"Only so many last lines." min:"1"`
+	LineNumbers bool   `json:"line_numbers,omitempty" doc:"Number the lines."`
+	Encoding    string `json:"encoding,omitempty" doc:"Form of the result." enum:"text,base64"`
+	ByteOffset  *int64 `json:"byte_offset,omitempty" doc:"First byte, instead of lines." min:"0"`
+	ByteLimit   *int64 `json:"byte_limit,omitempty" doc:"Most bytes." min:"1" max:"640000"`
+	ContainerID string `json:"container_id,omitempty" doc:"Container, else the current one."`
 }
 
 // request checks which parameters go together.

@@ -48,12 +48,14 @@ type property struct {
 	MinItems             json.RawMessage `json:"minItems,omitempty"`
 	MaxItems             json.RawMessage `json:"maxItems,omitempty"`
 	MaxProperties        json.RawMessage `json:"maxProperties,omitempty"`
-	Format               string          `json:"format,omitempty"`
 	Items                any             `json:"items,omitempty"`
 	Properties           json.RawMessage `json:"properties,omitempty"`
 	Required             []string        `json:"required,omitempty"`
 	AdditionalProperties any             `json:"additionalProperties,omitempty"`
 }
+
+// largest is where integers end in a float64, and so in JSON as it is read here.
+const largest = 1 << 53
 
 var stringsOnly = map[string]string{"type": "string"}
 
@@ -94,6 +96,8 @@ func readSchema(t reflect.Type, strict bool) *schema {
 	o := property{Type: "object", Properties: json.RawMessage("{" + strings.Join(props, ",") + "}"), Required: required}
 	if strict {
 		o.AdditionalProperties = false
+	} else {
+		o.Required = nil // results are ours: what is always there costs tokens to say
 	}
 	s.raw = mustJSON(o)
 	return s
@@ -107,7 +111,7 @@ func (f *field) property(strict bool) property {
 		p.Enum = strings.Split(e, ",")
 	}
 	if f.typ == reflect.TypeFor[time.Time]() {
-		p.Type, p.Format = "string", "date-time"
+		p.Type = "string"
 		return p
 	}
 	switch f.typ.Kind() {
@@ -219,7 +223,7 @@ func (f *field) set(to reflect.Value, v any) {
 		to.SetBool(v)
 	case float64:
 		if to.CanInt() {
-			to.SetInt(int64(v))
+			to.SetInt(int64(min(max(v, -largest), largest)))
 			return
 		}
 		to.SetFloat(v)
