@@ -169,19 +169,21 @@ func requestOf(ctx context.Context) *request {
 
 // serve carries the request out and answers it.
 func (r *request) serve() {
-	defer r.end()
 	resp := r.handle()
+	r.cancel()
 	if r.notes != nil {
 		close(r.notes)
 		<-r.noted
 	}
+	r.forget()
 	if resp != nil && !r.dropped.Load() {
 		_ = r.send(answering(resp, r.message.id)) // on failure send has ended the connection
 	}
 }
 
-func (r *request) end() {
-	r.cancel()
+// forget frees the request's id, which the client may use again as soon as it
+// has the answer.
+func (r *request) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.requests, r.key)

@@ -101,7 +101,7 @@ func explain(ctx context.Context, err error, container string) *failure {
 	case errors.Is(err, sandbox.ErrNotFound):
 		return noContainer(container)
 	}
-	for _, s := range sandboxCodes {
+	for _, s := range sentinelCodes {
 		if errors.Is(err, s.is) {
 			return &failure{s.code, hidePaths(err.Error()), s.hint, err}
 		}
@@ -112,12 +112,15 @@ func explain(ctx context.Context, err error, container string) *failure {
 	return hidden(err)
 }
 
-var sandboxCodes = []struct {
+var sentinelCodes = []struct {
 	is   error
 	code code
 	hint string
 }{
 	{sandbox.ErrInvalid, invalidArgument, ""},
+	{fsbridge.ErrInvalid, invalidArgument, ""},
+	{fsbridge.ErrTooLarge, tooLarge, "Send it in pieces"},
+	{fsbridge.ErrVersion, unavailable, "Stop the container with stop_container, then call again"},
 	{sandbox.ErrAlreadyExists, alreadyExists, "Leave out what differs to use it as it is, or choose another container_id"},
 	{sandbox.ErrConflict, conflict, ""},
 	{sandbox.ErrLimit, limitExceeded, ""},
@@ -172,8 +175,13 @@ func insideCode(e *fsbridge.Error, path string) (code, string, string) {
 	case fsbridge.CodeIrregular:
 		return unsupported, cause, "Only regular files are read and written; use exec for pipes, sockets and devices"
 	case fsbridge.CodeTooLarge:
-		return tooLarge, cause, "Send it in pieces with append"
+		return tooLarge, cause, ""
 	case fsbridge.CodeLimit:
+		for _, m := range errnoCodes {
+			if e.Errno == m.errno {
+				return limitExceeded, cause, m.hint
+			}
+		}
 		return limitExceeded, cause, "Stop processes or free space in the container, or make one with other limits"
 	case fsbridge.CodeNoShell:
 		return unsupported, "the image has no /bin/sh, which command needs", "Give argv instead, as [\"/path/of/program\",\"argument\"]"
@@ -218,6 +226,7 @@ var errnoCodes = []struct {
 	{syscall.EAGAIN, limitExceeded, "The container's process limit is reached; stop processes"},
 	{syscall.EMFILE, limitExceeded, "Call again"},
 	{syscall.ENFILE, limitExceeded, "Call again"},
+	{syscall.EIO, unavailable, "Call again"},
 	{syscall.ENOEXEC, unsupported, "It is no program that this machine can run"},
 }
 

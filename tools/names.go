@@ -86,7 +86,7 @@ func clean(s string, max int) string {
 
 // hostPath matches an absolute path of two or more elements at the beginning of
 // a word, which the text of an engine's error may hold.
-var hostPath = regexp.MustCompile(`(^|[\s"'(=])/[\w.@+:-]+(/[\w.@+:-]*)+`)
+var hostPath = regexp.MustCompile(`(^|[\s"'(=])/[\w.@+-]+(/[\w.@+-]*)+`)
 
 // hidePaths takes paths of the host out of an engine's error.
 func hidePaths(s string) string { return hostPath.ReplaceAllString(s, "${1}(path)") }

@@ -1,0 +1,506 @@
+package tools
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"moorage/sandbox"
+)
+
+// bench is a server with tools that need no container, for what surrounds tools.
+type bench struct {
+	*Server
+	running atomic.Int64
+	entered chan string   // each hold that began, by its name
+	ended   chan string   // each hold that ended by cancellation
+	release chan struct{} // lets all holds return
+	log     *syncBuffer
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+type echoInput struct {
+	Text string `json:"text" doc:"What to say."`
+	N    int64  `json:"n,omitempty" doc:"How often."`
+}
+
+type echoFacts struct {
+	Bot string `json:"bot"`
+}
+
+func newBench(t testing.TB) *bench {
+	b := &bench{
+		entered: make(chan string, 1000), ended: make(chan string, 1000),
+		release: make(chan struct{}), log: &syncBuffer{},
+	}
+	b.Server = newServer(Options{Version: "test", Log: slog.New(slog.NewJSONHandler(b.log, nil))})
+	type none struct{}
+	add(b.Server, definition{name: "noop"}, func(context.Context, *call, none) (r reply[echoFacts], err error) {
+		r.say("ok")
+		return r, nil
+	})
+	add(b.Server, definition{name: "echo"}, func(_ context.Context, c *call, in echoInput) (r reply[echoFacts], err error) {
+		r.say(in.Text)
+		r.facts.Bot = string(c.bot)
+		return r, nil
+	})
+	add(b.Server, definition{name: "progress"}, func(_ context.Context, c *call, in echoInput) (r reply[echoFacts], err error) {
+		for i := range in.N {
+			c.progress.set(float64(i+1), float64(in.N), in.Text)
+		}
+		r.say("done")
+		return r, nil
+	})
+	add(b.Server, definition{name: "hold"}, func(ctx context.Context, _ *call, in echoInput) (r reply[echoFacts], err error) {
+		b.running.Add(1)
+		defer b.running.Add(-1)
+		b.entered <- in.Text
+		select {
+		case <-ctx.Done():
+			b.ended <- in.Text
+			return r, ctx.Err()
+		case <-b.release:
+			r.say("released")
+			return r, nil
+		}
+	})
+	add(b.Server, definition{name: "panic"}, func(context.Context, *call, none) (r reply[echoFacts], err error) {
+		panic("secret of /var/lib/host")
+	})
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// await returns what comes on ch.
+func await[T any](t testing.TB, ch <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("no %s within %v", what, patience)
+		panic("unreachable")
+	}
+}
+
+// TestEverythingReadIsAnswered: calls, then the end of input at once. mcp-go's
+// own loop answers a third.
+func TestEverythingReadIsAnswered(t *testing.T) {
+	b := newBench(t)
+	c := dial(t, b.Server, "bot")
+	const n = 400
+	go func() {
+		for i := range n {
+			c.conn.Write([]byte(callLine(i, "echo", map[string]any{"text": "x"}) + "\n"))
+		}
+		c.conn.CloseWrite()
+	}()
+	seen := map[string]bool{}
+	for {
+		a, err := c.next(t)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil || a.Result == nil {
+			t.Fatalf("%s %v", a.raw, err)
+		}
+		seen[string(a.ID)] = true
+	}
+	if len(seen) != n {
+		t.Errorf("%d of %d calls were answered", len(seen), n)
+	}
+	if err := await(t, c.err, "end"); err != nil {
+		t.Errorf("ServeConn: %v", err)
+	}
+	c.err <- nil
+}
+
+// TestLastLineNeedsNoNewline and a message after the end of input is none.
+func TestLastLineNeedsNoNewline(t *testing.T) {
+	c := dial(t, newBench(t).Server, "bot")
+	c.send(t, "", "   ", "\r")
+	io.WriteString(c.conn, `{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	c.conn.CloseWrite()
+	if a := c.must(t); string(a.Result) != "{}" {
+		t.Errorf("ping: %s", a.raw)
+	}
+}
+
+func TestProgressComesBeforeTheResult(t *testing.T) {
+	c := dial(t, newBench(t).Server, "bot")
+	for i := range 50 {
+		c.send(t, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"progress","arguments":{"text":"layer","n":5},"_meta":{"progressToken":"t%d"}}}`, i, i))
+		last, sent := 0.0, 0
+		for {
+			a := c.must(t)
+			if a.Result != nil {
+				break
+			}
+			var p struct {
+				ProgressToken, Message string
+				Progress, Total        float64
+			}
+			if err := json.Unmarshal(a.Params, &p); err != nil || a.Method != "notifications/progress" || p.ProgressToken != fmt.Sprint("t", i) || p.Message != "layer" {
+				t.Fatalf("%s", a.raw)
+			}
+			if p.Progress <= last || p.Total != 5 {
+				t.Errorf("progress %v of %v after %v", p.Progress, p.Total, last)
+			}
+			last = p.Progress
+			sent++
+		}
+		if last != 5 || sent > 10 {
+			t.Errorf("%d notifications, the last of %v, want 5", sent, last)
+		}
+	}
+}
+
+func TestProgressIsNotSentUnasked(t *testing.T) {
+	c := dial(t, newBench(t).Server, "bot")
+	if r := c.call(t, "progress", map[string]any{"text": "x", "n": 3}); r.text() != "done" {
+		t.Errorf("%s", r.raw)
+	}
+}
+
+func TestCancelledCallsEndAndAreNotAnswered(t *testing.T) {
+	b := newBench(t)
+	c := dial(t, b.Server, "bot")
+	// The number 5 and the string "5" are two ids.
+	c.send(t, callLine(5, "hold", `{"text":"number"}`), callLine("5", "hold", `{"text":"string"}`))
+	await(t, b.entered, "call")
+	await(t, b.entered, "call")
+	c.send(t, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5,"reason":"test"}}`)
+	if got := await(t, b.ended, "cancellation"); got != "number" {
+		t.Errorf("%s was cancelled", got)
+	}
+	c.send(t, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"unknown"}}`,
+		`{"jsonrpc":"2.0","method":"notifications/cancelled"}`, `{"jsonrpc":"2.0","id":"p","method":"ping"}`)
+	if a := c.must(t); string(a.ID) != `"p"` {
+		t.Errorf("a cancelled call was answered: %s", a.raw)
+	}
+	close(b.release)
+	if a := c.must(t); string(a.ID) != `"5"` || a.Result == nil {
+		t.Errorf("%s", a.raw)
+	}
+}
+
+// TestWaitingCallsCanBeCancelled: calls over the bot's bound wait, the rest of
+// the connection works, and a waiting call can be cancelled.
+func TestWaitingCallsCanBeCancelled(t *testing.T) {
+	b := newBench(t)
+	c := dial(t, b.Server, "bot")
+	for i := range QuickCalls {
+		c.send(t, callLine(i, "hold", `{"text":"first"}`))
+		await(t, b.entered, "call")
+	}
+	c.send(t, callLine("late", "hold", `{"text":"late"}`), `{"jsonrpc":"2.0","id":"p","method":"ping"}`)
+	if a := c.must(t); string(a.ID) != `"p"` {
+		t.Fatalf("%s", a.raw)
+	}
+	other := dial(t, b.Server, "other")
+	if r := other.call(t, "noop", "{}"); r.text() != "ok" {
+		t.Errorf("another bot has to wait: %s", r.raw)
+	}
+	c.send(t, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"late"}}`, `{"jsonrpc":"2.0","id":"r","method":"ping"}`)
+	if a := c.must(t); string(a.ID) != `"r"` { // messages are taken in order: the cancellation is done
+		t.Fatalf("%s", a.raw)
+	}
+	close(b.release)
+	for range QuickCalls {
+		if a := c.must(t); string(a.ID) == `"late"` {
+			t.Error("a cancelled call was answered")
+		}
+	}
+	c.result(t, `{"jsonrpc":"2.0","id":"q","method":"ping"}`)
+	if len(b.entered) != 0 {
+		t.Error("a call cancelled while it waited was carried out")
+	}
+}
+
+func TestClientGoneCancelsItsCalls(t *testing.T) {
+	b := newBench(t)
+	theirs, ours := socketpair(t)
+	defer theirs.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.ServeConn(ctx, theirs, theirs, "bot") }()
+	io.WriteString(ours, callLine(1, "hold", `{"text":"x"}`)+"\n")
+	await(t, b.entered, "call")
+	ours.Close()
+	cancel() // as the daemon does when it sees that the peer is gone
+	await(t, b.ended, "cancellation")
+	if err := await(t, done, "end"); !errors.Is(err, context.Canceled) {
+		t.Errorf("ServeConn: %v", err)
+	}
+}
+
+func TestFailedWriteCancelsEverything(t *testing.T) {
+	b := newBench(t)
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- b.ServeConn(context.Background(), r, failingWriter{}, "bot") }()
+	io.WriteString(w, callLine(1, "hold", `{"text":"x"}`)+"\n")
+	await(t, b.entered, "call")
+	go io.WriteString(w, `{"jsonrpc":"2.0","id":2,"method":"ping"}`+"\n")
+	await(t, b.ended, "cancellation")
+	if err := await(t, done, "end"); !errors.Is(err, errFailing) {
+		t.Errorf("ServeConn: %v", err)
+	}
+}
+
+var errFailing = errors.New("disk on fire")
+
+type failingWriter struct{}
+
+func (failingWriter) Write([]byte) (int, error) { return 0, errFailing }
+
+func TestNotJSONRPC(t *testing.T) {
+	c := dial(t, newBench(t).Server, "bot")
+	for _, x := range []struct {
+		line string
+		id   string
+		code int
+		has  string
+	}{
+		{`{bad json`, "null", -32700, "parse error"},
+		{"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\xff\"}", "null", -32700, "UTF-8"},
+		{`[{"jsonrpc":"2.0","id":1,"method":"ping"}]`, "null", -32600, "batches are not supported"},
+		{`[]`, "null", -32600, "batches"},
+		{`5`, "null", -32600, "object"},
+		{`"ping"`, "null", -32600, "object"},
+		{`null`, "null", -32600, "no method"},
+		{`{}`, "null", -32600, "no method"},
+		{`{"jsonrpc":"2.0","id":7}`, "7", -32600, "no method"},
+		{`{"jsonrpc":"2.0","id":7,"method":5}`, "null", -32600, "object"},
+		{`{"jsonrpc":"2.0","id":null,"method":"ping"}`, "null", -32600, "id must be"},
+		{`{"jsonrpc":"2.0","id":{"a":1},"method":"ping"}`, "null", -32600, "id must be"},
+		{`{"jsonrpc":"1.0","id":2,"method":"ping"}`, "2", -32600, "version"},
+		{`{"jsonrpc":"2.0","id":3,"method":"no/such"}`, "3", -32601, ""},
+		{`{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"nosuch","arguments":{}}}`, "4", -32602, "nosuch"},
+		{`{"jsonrpc":"2.0","id":9007199254740993,"method":"no/such"}`, "9007199254740993", -32601, ""},
+	} {
+		c.send(t, x.line)
+		a := c.must(t)
+		if a.Error == nil || a.Error.Code != x.code || string(a.ID) != x.id || !strings.Contains(a.Error.Message, x.has) {
+			t.Errorf("%s\n-> %s\nwant id %s, code %d, %q", x.line, a.raw, x.id, x.code, x.has)
+		}
+	}
+	// Notifications and answers to questions that nobody asked get no reply.
+	c.send(t, `{"jsonrpc":"2.0","method":"notifications/initialized"}`, `{"jsonrpc":"2.0","method":"no/such"}`, `{"jsonrpc":"2.0","id":77,"result":{}}`)
+	if r := c.result(t, `{"jsonrpc":"2.0","id":9007199254740993,"method":"ping"}`); string(r) != "{}" {
+		t.Errorf("ping: %s", r)
+	}
+}
+
+func TestIDsAreEchoedExactly(t *testing.T) {
+	c := dial(t, newBench(t).Server, "bot")
+	for _, id := range []string{"9007199254740993", "-5", "1.5", `"a\u0000b"`, `""`, `"5"`} {
+		c.send(t, fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"ping"}`, id))
+		if a := c.must(t); string(a.ID) != id {
+			t.Errorf("id %s came back as %s", id, a.ID)
+		}
+	}
+}
+
+func TestSameIDTwiceInFlight(t *testing.T) {
+	b := newBench(t)
+	c := dial(t, b.Server, "bot")
+	c.send(t, callLine(1, "hold", `{"text":"x"}`))
+	await(t, b.entered, "call")
+	c.send(t, callLine(1, "noop", `{}`))
+	if a := c.must(t); a.Error == nil || a.Error.Code != -32600 {
+		t.Errorf("%s", a.raw)
+	}
+	close(b.release)
+	if a := c.must(t); a.Result == nil {
+		t.Errorf("%s", a.raw)
+	}
+}
+
+func TestLongLines(t *testing.T) {
+	c := dial(t, newBench(t).Server, "bot")
+	text := strings.Repeat("a", 1<<20)
+	if r := c.call(t, "echo", map[string]any{"text": text}); r.text() != text {
+		t.Error("1 MiB was not echoed")
+	}
+	go func() {
+		chunk := bytes.Repeat([]byte("x"), 1<<20)
+		for range 64 {
+			c.conn.Write(chunk)
+		}
+		io.WriteString(c.conn, "\n"+`{"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n")
+	}()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if a := c.must(t); a.Error == nil || string(a.ID) != "null" || !strings.Contains(a.Error.Message, "4194304 bytes") {
+		t.Errorf("%s", a.raw)
+	}
+	if a := c.must(t); string(a.Result) != "{}" {
+		t.Errorf("after a line that is too long: %s", a.raw)
+	}
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 24<<20 {
+		t.Errorf("a line of 64 MiB was buffered: %d MiB allocated", grown>>20)
+	}
+}
+
+// TestClientThatNeverReads: the server stops taking messages from it; others go
+// on, and it can be shut down.
+func TestClientThatNeverReads(t *testing.T) {
+	b := newBench(t)
+	c := dial(t, b.Server, "bot")
+	line := callLine("x", "echo", map[string]any{"text": strings.Repeat("a", 100<<10)})
+	c.conn.SetWriteDeadline(time.Now().Add(time.Second))
+	sent := 0
+	for i := range 100_000 {
+		if _, err := io.WriteString(c.conn, strings.Replace(line, `"x"`, fmt.Sprint(i), 1)+"\n"); err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal(err)
+			}
+			break
+		}
+		sent++
+	}
+	if sent > 2*InFlight+50 {
+		t.Errorf("%d messages of 100 KiB were taken from a client that does not read", sent)
+	}
+	if r := dial(t, b.Server, "bot").call(t, "noop", "{}"); r.text() != "ok" {
+		t.Errorf("another client of the bot is stuck: %s", r.raw)
+	}
+}
+
+func TestTwoClientsAtOnce(t *testing.T) {
+	b := newBench(t)
+	var wg sync.WaitGroup
+	for _, bot := range []string{"one", "two"} {
+		c := dial(t, b.Server, sandbox.Bot(bot))
+		wg.Go(func() {
+			for i := range 200 {
+				c.send(t, callLine(i, "echo", map[string]any{"text": bot}))
+			}
+			for range 200 {
+				a, err := c.next(t)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if r := parseResult(t, a.Result); r.text() != bot || r.Facts["bot"] != bot {
+					t.Errorf("%s got %s", bot, a.raw)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestPanicIsAnInternalError(t *testing.T) {
+	b := newBench(t)
+	c := dial(t, b.Server, "bot")
+	text := c.fails(t, "panic", "{}")
+	if !strings.HasPrefix(text, "internal: ") || strings.Contains(text, "secret") || strings.Contains(text, "/var") || strings.Contains(text, "goroutine") {
+		t.Errorf("%s", text)
+	}
+	_, ref, _ := strings.Cut(text, "reference ")
+	if ref = ref[:8]; !strings.Contains(b.log.String(), "reference "+ref) || !strings.Contains(b.log.String(), "secret of") {
+		t.Errorf("reference %s is not in the log", ref)
+	}
+}
+
+func TestLogHasOneLineACallAndNoArguments(t *testing.T) {
+	b := newBench(t)
+	c := dial(t, b.Server, "bot-7")
+	c.call(t, "echo", map[string]any{"text": "very private"})
+	c.fails(t, "echo", map[string]any{"text": 5, "private_name": "x"})
+	lines := strings.Split(strings.TrimSpace(b.log.String()), "\n")
+	if len(lines) != 2 || strings.Contains(b.log.String(), "private") {
+		t.Errorf("log:\n%s", b.log)
+	}
+	var l map[string]any
+	if err := json.Unmarshal([]byte(lines[1]), &l); err != nil || l["bot"] != "bot-7" || l["tool"] != "echo" || l["err"] != "invalid_argument" || l["dur"] == nil {
+		t.Errorf("%v %v", l, err)
+	}
+}
+
+// TestTranscripts are sessions of each protocol version, word for word.
+func TestTranscripts(t *testing.T) {
+	for _, version := range []string{"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"} {
+		c := dial(t, newBench(t).Server, "bot")
+		r := c.result(t, fmt.Sprintf(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":%q,"capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`, version))
+		var init struct {
+			ProtocolVersion, Instructions string
+			ServerInfo                    struct{ Name, Version string }
+			Capabilities                  map[string]any
+		}
+		if err := json.Unmarshal(r, &init); err != nil || init.ProtocolVersion != version || init.ServerInfo.Name != "moorage" ||
+			init.ServerInfo.Version != "test" || init.Instructions != instructions || init.Capabilities["tools"] == nil {
+			t.Errorf("%s: %s", version, r)
+		}
+		c.send(t, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+		c.result(t, `{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+		if r := c.result(t, `{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{}}`); !bytes.Contains(r, []byte(`"noop"`)) {
+			t.Errorf("%s: %s", version, r)
+		}
+		if r := c.call(t, "noop", "{}"); r.text() != "ok" {
+			t.Errorf("%s: %s", version, r.raw)
+		}
+	}
+	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"}}`
+	c := dial(t, newBench(t).Server, "bot")
+	if r := c.result(t, `{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{`+meta+`}}`); !bytes.Contains(r, []byte("2026-07-28")) || !bytes.Contains(r, []byte("resultType")) {
+		t.Errorf("%s", r)
+	}
+	if r := c.result(t, `{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{`+meta+`}}`); !bytes.Contains(r, []byte("ttlMs")) {
+		t.Errorf("%s", r)
+	}
+	if r := parseResult(t, c.result(t, `{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"noop",`+meta+`}}`)); r.text() != "ok" {
+		t.Errorf("%s", r.raw)
+	}
+	c.send(t, `{"jsonrpc":"2.0","id":4,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},`+meta+`}}`)
+	if a := c.must(t); !strings.Contains(a.raw, "subscriptions/acknowledged") {
+		t.Errorf("%s", a.raw)
+	}
+	if a := c.must(t); string(a.ID) != "4" {
+		t.Errorf("%s", a.raw)
+	}
+}
+
+// TestPlainPipes: in and out need not be sockets.
+func TestPlainPipes(t *testing.T) {
+	b := newBench(t)
+	in, w := io.Pipe()
+	var out syncBuffer
+	done := make(chan error, 1)
+	go func() { done <- b.ServeConn(context.Background(), in, &out, "bot") }()
+	io.WriteString(w, callLine(1, "noop", "null")+"\n")
+	w.Close()
+	if err := await(t, done, "end"); err != nil || !strings.Contains(out.String(), `"ok"`) {
+		t.Errorf("%v %s", err, out.String())
+	}
+}
