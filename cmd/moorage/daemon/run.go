@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -68,7 +69,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	info := Info{Version: o.Version, PID: pid(), Engine: e.name, Dirs: o.Dirs, HTTP: web.address()}
+	info := Info{Version: o.Version, PID: os.Getpid(), Engine: e.name, Dirs: o.Dirs, HTTP: web.address()}
 	ops := newConnListener()
 	d := &door{version: o.Version, log: o.Log, modes: map[string]func(context.Context, *net.UnixConn, Handshake){
 		ModeMCP: func(ctx context.Context, c *net.UnixConn, h Handshake) {
@@ -95,6 +96,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	waitForEnd(ctx, d, o.IdleExit)
 	o.Log.Info("server stops; containers go on")
 	socket.Close()
+	server.Close() // ends the streams of HTTP clients, which would hold up the next line
 	web.shutdown()
 	stop()
 	return errors.Join(apiServer.Close(), ops.Close())
