@@ -1,0 +1,206 @@
+package process
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"moorage/fsbridge"
+)
+
+const (
+	pumpSize = 64 << 10 // read from a pipe at a time; a pipe holds as much
+	// drainTime is how long after the leader's exit its output is waited for. It
+	// is there at once, but a terminal's needs the kernel's worker, and
+	// background children may go on writing.
+	drainTime = 50 * time.Millisecond
+)
+
+var pumpBuffers = sync.Pool{New: func() any { b := make([]byte, pumpSize); return &b }}
+
+// capture is one stream of output of a process.
+type capture struct {
+	t    *Table
+	path string // of the spool file
+	file *os.File
+	raw  syscall.RawConn
+	eof  chan struct{} // closed when run has returned
+
+	mu    sync.Mutex
+	total int64
+	out   *excerpt // nil when the result was made
+	spool *os.File
+	made  bool // the spool file was made
+	cut   bool // the spool takes no more
+
+	spooled atomic.Int64
+	dropped atomic.Bool
+}
+
+func newCapture(t *Table, file *os.File, path string, max int) *capture {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		panic(err) // only of a file that is nil
+	}
+	return &capture{t: t, path: path, file: file, raw: raw, eof: make(chan struct{}), out: newExcerpt(max)}
+}
+
+// open makes the spool file. Where that cannot be, the output is only counted
+// and excerpted.
+func (c *capture) open() {
+	f, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err != nil {
+		c.cut = true
+		return
+	}
+	c.spool, c.made = f, true
+}
+
+// run moves the stream until its last writer has closed it.
+func (c *capture) run() {
+	defer close(c.eof)
+	for {
+		var more bool
+		err := c.raw.Read(func(fd uintptr) bool {
+			var err error
+			more, err = c.pump(int(fd))
+			return !errors.Is(err, unix.EAGAIN)
+		})
+		if err != nil || !more {
+			break
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closeSpool()
+	c.file.Close()
+}
+
+// pump moves what one read gives. It reports whether there may be more.
+func (c *capture) pump(fd int) (more bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	buf := pumpBuffers.Get().(*[]byte)
+	defer pumpBuffers.Put(buf)
+	n, err := unix.Read(fd, *buf)
+	switch {
+	case errors.Is(err, unix.EINTR):
+		return true, nil
+	case errors.Is(err, unix.EAGAIN):
+		return true, err
+	case err != nil || n <= 0: // EIO is how a terminal ends
+		return false, io.EOF
+	}
+	c.store((*buf)[:n])
+	return true, nil
+}
+
+// store counts, excerpts and spools b.
+func (c *capture) store(b []byte) {
+	c.total += int64(len(b))
+	if c.out != nil {
+		c.out.add(b)
+	}
+	if c.dropped.Load() {
+		c.closeSpool()
+		return
+	}
+	if c.spool == nil && !c.cut { // stderr's is made when it is needed
+		c.open()
+	}
+	if c.cut {
+		return
+	}
+	have := c.spooled.Load()
+	n := min(int64(len(b)), fsbridge.SpoolMax-have)
+	if n > 0 && c.t.reserve(n) {
+		c.write(b[:n])
+	}
+	c.cut = c.cut || c.spooled.Load() < c.total
+}
+
+// write adds to the spool file. What a full disk does not take is given back.
+func (c *capture) write(b []byte) {
+	c.t.writes <- struct{}{}
+	n, _ := c.spool.Write(b)
+	<-c.t.writes
+	c.spooled.Add(int64(n))
+	if n < len(b) {
+		c.t.release(int64(len(b) - n))
+	}
+	if c.dropped.Load() { // meanwhile
+		c.t.release(c.drop())
+	}
+}
+
+func (c *capture) closeSpool() {
+	if c.spool != nil {
+		c.spool.Close()
+		c.spool = nil
+	}
+	c.cut = true
+}
+
+// drain moves what the process had written when it ended, and waits a little for
+// the end of a stream that nobody else holds.
+func (c *capture) drain(until time.Time, wait bool) {
+	c.raw.Control(func(fd uintptr) {
+		for time.Now().Before(until) {
+			if more, err := c.pump(int(fd)); !more || err != nil {
+				return
+			}
+		}
+	})
+	if !wait {
+		return
+	}
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-c.eof:
+	case <-timer.C:
+	}
+}
+
+// drop removes the spool file, and returns how many bytes that frees. The stream
+// is still read.
+func (c *capture) drop() int64 {
+	c.dropped.Store(true)
+	os.Remove(c.path)
+	return c.spooled.Swap(0)
+}
+
+// written is what a capture has taken so far.
+type written struct {
+	head, tail []byte
+	total      int64
+	path       fsbridge.Path
+	cut        bool // the spool file lacks some of it
+}
+
+func (c *capture) written() (w written) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.total = c.total
+	w.cut = c.cut && c.spooled.Load() < c.total
+	if c.out != nil {
+		w.head, w.tail = c.out.parts()
+	}
+	if c.made && !c.dropped.Load() {
+		w.path = fsbridge.Path(c.path)
+	}
+	return w
+}
+
+// forget frees what was kept for the result.
+func (c *capture) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = nil
+}

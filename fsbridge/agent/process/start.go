@@ -1,0 +1,209 @@
+package process
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"moorage/fsbridge"
+)
+
+const shell = "/bin/sh"
+
+// oomScore is the oom_score_adj of commands: far above the agent's.
+const oomScore = "500"
+
+// launch is a command that is about to be started.
+type launch struct {
+	req  *fsbridge.ExecRequest
+	path string
+	argv []string
+	env  []string
+	cred *syscall.Credential
+	ends ends
+}
+
+// start starts a command.
+func (t *Table) start(req *fsbridge.ExecRequest, stdin []byte) (*Process, error) {
+	l, err := t.prepare(req)
+	if err != nil {
+		return nil, err
+	}
+	id, err := t.admit()
+	if err != nil {
+		return nil, fsbridge.NewError(fsbridge.OpExec, "", err)
+	}
+	p, err := t.launch(l, id, len(stdin) > 0)
+	if err != nil {
+		t.refuse()
+		return nil, err
+	}
+	t.enter(p)
+	if p.stdin != nil {
+		t.wg.Go(func() { p.feed(stdin) })
+	}
+	return p, nil
+}
+
+// prepare finds out user, environment and program.
+func (t *Table) prepare(req *fsbridge.ExecRequest) (*launch, error) {
+	who, err := lookup(req.User)
+	if err != nil {
+		return nil, err
+	}
+	l := &launch{req: req, argv: req.Argv, cred: who.credential(), env: t.env.with(who, req)}
+	if req.Command != "" {
+		l.path, l.argv = shell, []string{shell, "-c", req.Command}
+		return l, nil
+	}
+	l.path, err = find(req.Argv[0], search(l.env), string(req.Cwd))
+	return l, err
+}
+
+// launch forks, and starts the goroutines of the process.
+func (t *Table) launch(l *launch, id string, fed bool) (*Process, error) {
+	p := &Process{
+		t:       t,
+		id:      id,
+		session: l.req.TTY != nil,
+		state:   fsbridge.Running,
+		oom:     t.oom.read(),
+		done:    make(chan struct{}),
+	}
+	if err := p.open(l, fed); err != nil {
+		return nil, fsbridge.NewError(fsbridge.OpExec, "", err)
+	}
+	p.started = time.Now()
+	pid, exit, err := t.reaper.start(func() (int, error) { return l.fork() })
+	l.ends.close()
+	if err != nil {
+		p.abort()
+		return nil, l.explain(err)
+	}
+	p.pid = pid
+	raiseOOMScore(pid)
+	timeout := l.req.Timeout
+	if timeout == 0 {
+		timeout = fsbridge.TimeoutMax
+	}
+	for _, c := range p.captures() {
+		t.wg.Go(c.run)
+	}
+	p.limit = time.AfterFunc(timeout, p.expired)
+	t.wg.Go(func() { p.supervise(exit) })
+	return p, nil
+}
+
+func (l *launch) fork() (int, error) {
+	attr := &syscall.ProcAttr{
+		Dir:   string(l.req.Cwd),
+		Env:   l.env,
+		Files: []uintptr{uintptr(l.ends.in), uintptr(l.ends.out), uintptr(l.ends.err)},
+		Sys:   &syscall.SysProcAttr{Credential: l.cred, Setpgid: l.req.TTY == nil},
+	}
+	if l.req.TTY != nil {
+		attr.Sys.Setsid, attr.Sys.Setctty = true, true
+	}
+	return syscall.ForkExec(l.path, l.argv, attr)
+}
+
+// open makes the process's ends of its streams and those of the child.
+func (p *Process) open(l *launch, fed bool) (err error) {
+	limit := l.req.MaxOutput
+	if limit == 0 || limit > fsbridge.OutputMax/2 {
+		limit = fsbridge.OutputMax / 2
+	}
+	var out, errs *os.File
+	if l.req.TTY != nil {
+		out, err = l.ends.terminal(l.req.TTY, l.cred)
+		p.stdin = out
+	} else {
+		p.stdin, out, errs, err = l.ends.pipes(fed)
+	}
+	if err != nil {
+		return err
+	}
+	base := filepath.Join(p.t.o.Spool, p.id)
+	p.stdout = newCapture(p.t, out, base+".out", limit)
+	if errs != nil {
+		p.stderr = newCapture(p.t, errs, base+".err", limit)
+	}
+	p.stdout.open()
+	return nil
+}
+
+// abort undoes open.
+func (p *Process) abort() {
+	if p.stdin != nil {
+		p.stdin.Close()
+	}
+	for _, c := range p.captures() {
+		c.file.Close()
+		c.closeSpool()
+		c.drop()
+	}
+}
+
+// explain says why a fork failed. The kernel gives one errno for the directory,
+// the program and the interpreter.
+func (l *launch) explain(err error) error {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	fail := func(path fsbridge.Path, code fsbridge.Code, format string, args ...any) error {
+		e := fsbridge.Errorf(fsbridge.OpExec, path, code, format, args...)
+		e.Errno = errno
+		return e
+	}
+	switch errno {
+	case unix.EAGAIN:
+		return fail("", fsbridge.CodeLimit, "start process: %s", pidsLimit())
+	case unix.ENOMEM:
+		return fail("", fsbridge.CodeLimit, "start process: the container's memory limit is reached")
+	case unix.E2BIG:
+		return fail("", fsbridge.CodeTooLarge, "arguments and environment are too long: "+
+			"one string may have 128 KiB, all together 2 MiB")
+	}
+	if bad := checkDir(string(l.req.Cwd)); bad != 0 {
+		errno = bad
+		return fail(l.req.Cwd, fsbridge.CodeIO, "working directory: %v", bad)
+	}
+	_, missing := os.Stat(inDir(string(l.req.Cwd), l.path))
+	switch {
+	case l.req.Command != "" && missing != nil:
+		return fail("", fsbridge.CodeNoShell, "the image has no %s; run a program by argv", shell)
+	case errno == unix.ENOENT && missing == nil:
+		return fail(fsbridge.Path(l.path), fsbridge.CodeIO, "its interpreter or loader does not exist")
+	case errno == unix.ENOEXEC:
+		return fail(fsbridge.Path(l.path), fsbridge.CodeIO, "not a program of this machine, and no script with a #! line")
+	}
+	return fail(fsbridge.Path(l.path), fsbridge.CodeIO, "%v", errno)
+}
+
+// checkDir returns why dir is no directory, or 0.
+func checkDir(dir string) unix.Errno {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		errno, _ := err.(unix.Errno)
+		return errno
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return unix.ENOTDIR
+	}
+	return 0
+}
+
+// raiseOOMScore makes the kernel choose this process before the agent. Without
+// a /proc it stays as it is.
+func raiseOOMScore(pid int) {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	unix.Write(fd, []byte(oomScore))
+	unix.Close(fd)
+}
