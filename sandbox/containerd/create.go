@@ -54,9 +54,6 @@ func (r *Runtime) create(ctx context.Context, key string, spec sandbox.Spec) (er
 	if err != nil {
 		return err
 	}
-	if err := makeDir(r.dataDir(spec.Ref.Bot), 0o755); err != nil {
-		return err
-	}
 	sn := r.client.SnapshotService(spec.Snapshotter)
 	// The label keeps it from being collected: containerd knows of no tie
 	// between it and the container, see rootfs.
@@ -71,7 +68,7 @@ func (r *Runtime) create(ctx context.Context, key string, spec sandbox.Spec) (er
 			r.undo(ctx, "remove snapshot", func(ctx context.Context) error { return sn.Remove(ctx, rec.snapshot) })
 		}
 	}()
-	if err := r.seed(ctx, img.ChainID, mounts); err != nil {
+	if err := r.seed(img.ChainID, r.mountDir(key), mounts); err != nil {
 		return err
 	}
 	if _, err := r.client.ContainerService().Create(ctx, c); errdefs.IsAlreadyExists(err) {

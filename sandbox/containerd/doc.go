@@ -23,6 +23,7 @@
 //	<Root>/spool/<key>/      output of commands, bound at /.moorage/spool
 //	<DataRoot>/bots/<bot>/   the bot's data, bound at each of DataMounts
 //	<Run>/c/<key>/           agent.sock, the directory bound read-only at /.moorage/run
+//	<Run>/m/<key>            a root filesystem, mounted for a moment by Create
 //	<Run>/runc/              state of the OCI runtime
 //	/sys/fs/cgroup/.../moorage/<instance, 8 digits>/<key>
 //

@@ -11,9 +11,11 @@ import (
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"golang.org/x/sys/unix"
 
 	"moorage/sandbox"
 )
@@ -91,6 +93,7 @@ func (r *Runtime) listenTo(s *slot, task client.Task, ref sandbox.Ref) error {
 // sweep removes snapshots, directories and cgroups that belong to no record.
 func (r *Runtime) sweep(ctx context.Context, keys, snaps map[string]bool) error {
 	errs := []error{
+		unmountAll(filepath.Join(r.opts.Run, "m")),
 		r.sweepSnapshots(ctx, snaps),
 		removeOthers(filepath.Join(r.opts.Run, "c"), keys),
 		removeOthers(filepath.Join(r.opts.Root, "spool"), keys),
@@ -134,4 +137,18 @@ func (r *Runtime) taskStatus(ctx context.Context, key string) (client.ProcessSta
 		return "", errgrpc.ToNative(err)
 	}
 	return client.ProcessStatus(strings.ToLower(res.Process.Status.String())), nil
+}
+
+// unmountAll removes mounts that a Create was killed in the middle of.
+func unmountAll(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // there never was one
+	}
+	var errs []error
+	for _, e := range entries {
+		at := filepath.Join(dir, e.Name())
+		errs = append(errs, mount.UnmountAll(at, unix.MNT_DETACH), os.Remove(at))
+	}
+	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -30,20 +31,11 @@ const hostsFile = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopba
 // seed writes /etc/hosts into a new root filesystem whose image has none, or an
 // empty one as `docker build` leaves it. A file of its own, and not a mount, so
 // that the bot can edit it like any other. What an image answered is remembered.
-func (r *Runtime) seed(ctx context.Context, chainID string, mounts []mount.Mount) error {
+func (r *Runtime) seed(chainID, at string, mounts []mount.Mount) error {
 	if _, has := r.hosts.Load(chainID); has {
 		return nil
 	}
-	has := false
-	err := mount.WithTempMount(ctx, mounts, func(dir string) error {
-		root, err := os.OpenRoot(dir)
-		if err != nil {
-			return err
-		}
-		defer root.Close()
-		has, err = seedHosts(root)
-		return err
-	})
+	has, err := seedMounted(at, mount.RemoveVolatileOption(mounts))
 	if err != nil {
 		return fmt.Errorf("%w: prepare root filesystem: %v", sandbox.ErrUnavailable, err)
 	}
@@ -51,6 +43,24 @@ func (r *Runtime) seed(ctx context.Context, chainID string, mounts []mount.Mount
 		r.hosts.Store(chainID, true)
 	}
 	return nil
+}
+
+// seedMounted mounts for a moment, at a directory that it makes and removes.
+func seedMounted(at string, mounts []mount.Mount) (has bool, err error) {
+	if err := makeDir(at, 0o700); err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, os.Remove(at)) }()
+	if err := mount.All(mounts, at); err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, mount.UnmountMounts(mounts, at, 0)) }()
+	root, err := os.OpenRoot(at)
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	return seedHosts(root)
 }
 
 // seedHosts reports whether there was a file already. An image whose /etc leads

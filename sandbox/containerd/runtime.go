@@ -232,6 +232,7 @@ func (s *slot) set(d *door) {
 
 func (r *Runtime) runDir(key string) string   { return filepath.Join(r.opts.Run, "c", key) }
 func (r *Runtime) spoolDir(key string) string { return filepath.Join(r.opts.Root, "spool", key) }
+func (r *Runtime) mountDir(key string) string { return filepath.Join(r.opts.Run, "m", key) }
 func (r *Runtime) runcRoot() string           { return filepath.Join(r.opts.Run, "runc") }
 func (r *Runtime) dataDir(bot sandbox.Bot) string {
 	return filepath.Join(r.opts.DataRoot, "bots", string(bot))

@@ -103,12 +103,7 @@ func (r *Runtime) start(ctx context.Context, s *slot, c containers.Container) (e
 
 // launch makes the task and opens the door to it.
 func (r *Runtime) launch(ctx context.Context, s *slot, d *door, key string, rec record) error {
-	task, err := r.newTask(ctx, key, rec)
-	if err != nil && alreadyThere(err) {
-		// Of an earlier task whose shim or runc was killed.
-		r.purge(ctx, key)
-		task, err = r.newTask(ctx, key, rec)
-	}
+	task, err := r.makeTask(ctx, key, rec)
 	if err != nil {
 		return engineError("make task", err)
 	}
@@ -124,6 +119,21 @@ func (r *Runtime) launch(ctx context.Context, s *slot, d *door, key string, rec 
 		return fmt.Errorf("%w: the server is closing", sandbox.ErrUnavailable)
 	}
 	return nil
+}
+
+// makeTask also gets over what is left of an earlier task whose shim or runc was
+// killed: containerd takes a moment to notice and clear up, and says meanwhile
+// that there is no task, and that there is one already.
+func (r *Runtime) makeTask(ctx context.Context, key string, rec record) (client.Task, error) {
+	limit, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+		task, err := r.newTask(ctx, key, rec)
+		if err == nil || !alreadyThere(err) || pause(limit, wait) != nil {
+			return task, err
+		}
+		r.purge(ctx, key)
+	}
 }
 
 func alreadyThere(err error) bool {

@@ -26,7 +26,7 @@
 // # Log
 //
 // containerd logs by logrus. Its lines go to Options.Log: what it calls info is
-// debug here, and lines that are known to mean nothing are dropped.
+// debug here, and so are lines that are known to mean nothing.
 //
 // It is the only package that imports containerd's parts for their side effects.
 package embed

@@ -138,6 +138,8 @@ func (o Options) config() *config.Config {
 		},
 		// Without it the database waits for ever for another owner's lock.
 		Timeouts: map[string]string{"io.containerd.timeout.bolt.open": "1s"},
+		// Comes with the sandbox store, and finds nothing to control.
+		DisabledPlugins: []string{"io.containerd.grpc.v1.sandbox-controllers"},
 		// A part that fails is else only logged.
 		RequiredPlugins: []string{
 			"io.containerd.metadata.v1.bolt", "io.containerd.runtime.v2.task",

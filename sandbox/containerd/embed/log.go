@@ -11,11 +11,15 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// noise are beginnings of lines that containerd logs in good health.
+// noise are beginnings of lines that containerd logs, up to the level of an
+// error, in good health. They are detail here.
 var noise = []string{
 	"copy shim log",                       // after each task that is deleted
+	"failed check for fsverity",           // most file systems have none
 	"failed to find warning service",      // not among our parts
-	"ttrpc: received message on inactive", // an answer after its caller left
+	"failed to finish collection context", // when Close comes while garbage is collected
+	"ttrpc: received message on inactive", // an answer after its caller has left
+	"warnings while cleaning up dead shim",
 }
 
 var bridge struct {
@@ -44,16 +48,11 @@ func (slogHook) Levels() []logrus.Level { return logrus.AllLevels }
 
 // Fire is part of logrus.Hook.
 func (slogHook) Fire(e *logrus.Entry) error {
-	for _, n := range noise {
-		if strings.HasPrefix(e.Message, n) {
-			return nil
-		}
-	}
 	ctx := e.Context
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	log, level := bridge.target.Load(), slogLevel(e.Level)
+	log, level := bridge.target.Load(), slogLevel(e)
 	if !log.Enabled(ctx, level) {
 		return nil
 	}
@@ -67,11 +66,16 @@ func (slogHook) Fire(e *logrus.Entry) error {
 }
 
 // slogLevel maps a level. What containerd calls info is detail to us.
-func slogLevel(l logrus.Level) slog.Level {
+func slogLevel(e *logrus.Entry) slog.Level {
+	for _, n := range noise {
+		if strings.HasPrefix(e.Message, n) {
+			return slog.LevelDebug
+		}
+	}
 	switch {
-	case l <= logrus.ErrorLevel:
+	case e.Level <= logrus.ErrorLevel:
 		return slog.LevelError
-	case l == logrus.WarnLevel:
+	case e.Level == logrus.WarnLevel:
 		return slog.LevelWarn
 	default:
 		return slog.LevelDebug

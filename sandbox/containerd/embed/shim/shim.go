@@ -69,5 +69,9 @@ func newTaskService(ic *plugin.InitContext) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return task.NewTaskService(ic.Context, publisher.(ctrdshim.Publisher), sd.(shutdown.Service))
+	// At its end ic.Context has an error of its own kind, at which the watcher for
+	// out-of-memory events (cgroup v1) spins and floods the log; Canceled ends it.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ic.Context))
+	context.AfterFunc(ic.Context, cancel)
+	return task.NewTaskService(ctx, publisher.(ctrdshim.Publisher), sd.(shutdown.Service))
 }

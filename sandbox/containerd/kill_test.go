@@ -1,0 +1,295 @@
+package containerd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/containerd/containerd/v2/client"
+
+	"moorage/sandbox"
+	"moorage/sandbox/containerd/embed"
+	"moorage/sandbox/sandboxtest"
+)
+
+// shimPID finds the shim: the parent of the container's PID 1.
+func (f *fixture) shimPID(ref sandbox.Ref) int {
+	f.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", f.pid(ref)))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	pid, err := strconv.Atoi(fields[1])
+	if err != nil || pid < 2 {
+		f.t.Fatalf("parent of PID 1 is %q", fields[1])
+	}
+	return pid
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// survives checks that a container that was hit in some way works again, with
+// its files, after a Start.
+func (f *fixture) survives(ref sandbox.Ref) {
+	f.t.Helper()
+	if err := f.Start(context.Background(), ref); err != nil {
+		f.t.Fatal(err)
+	}
+	f.connect(ref)
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d/root/kept", f.pid(ref))); err != nil {
+		f.t.Errorf("a file of the container is lost: %v", err)
+	}
+}
+
+// keep writes the file that survives looks for.
+func (f *fixture) keep(ref sandbox.Ref) {
+	f.t.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/kept", f.pid(ref)), []byte("x"), 0o644); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// expectEnd waits in Connect until the container is seen to have ended.
+func (f *fixture) expectEnd(ref sandbox.Ref) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), waitFor)
+	defer cancel()
+	for {
+		c, err := f.Connect(ctx, ref)
+		if err == nil {
+			c.Close() // it had dialled before
+			continue
+		}
+		if !errors.Is(err, sandbox.ErrNotRunning) {
+			f.t.Errorf("connect to one that was killed: %v", err)
+		}
+		return
+	}
+}
+
+func TestKilledAgent(t *testing.T) {
+	onEach(t, func(t *testing.T, f *fixture) {
+		f.create(ref)
+		f.connect(ref)
+		f.keep(ref)
+		kill(t, f.pid(ref))
+		f.expectEnd(ref)
+		f.survives(ref)
+	})
+}
+
+func TestKilledShim(t *testing.T) {
+	onEach(t, func(t *testing.T, f *fixture) {
+		f.create(ref)
+		f.connect(ref)
+		f.keep(ref)
+		pid := f.pid(ref)
+		kill(t, f.shimPID(ref))
+		f.expectEnd(ref)
+		f.survives(ref)
+		if f.pid(ref) == pid {
+			t.Error("the old PID 1 goes on")
+		}
+	})
+}
+
+// A Start that comes at once, before anybody has seen the shim's end.
+func TestKilledShimStartAtOnce(t *testing.T) {
+	f := newFixture(t, engines[0])
+	f.create(ref)
+	for range 5 {
+		f.keep(ref)
+		kill(t, f.shimPID(ref))
+		f.expectEnd(ref)
+		f.survives(ref)
+		kill(t, f.pid(ref))
+		f.expectEnd(ref)
+		f.survives(ref)
+	}
+}
+
+func TestKilledWhileNoServer(t *testing.T) {
+	for _, victim := range []string{"agent", "shim", "both"} {
+		t.Run(victim, func(t *testing.T) {
+			f := newFixture(t, engines[0])
+			f.create(ref)
+			f.keep(ref)
+			pid, shim := f.pid(ref), f.shimPID(ref)
+			f.close()
+			if victim != "agent" {
+				kill(t, shim)
+			}
+			if victim != "shim" {
+				kill(t, pid)
+			}
+			f.open()
+			if st, err := f.Status(context.Background(), ref); err != nil || st.State != sandbox.StateStopped {
+				t.Errorf("state %v, %v", st.State, err)
+			}
+			f.survives(ref)
+		})
+	}
+}
+
+// runc is killed in the middle of its work: the first time it is called.
+func TestKilledRunc(t *testing.T) {
+	onEach(t, func(t *testing.T, f *fixture) {
+		ctx := context.Background()
+		f.create(ref)
+		f.keep(ref)
+		if err := f.Stop(ctx, ref, 0); err != nil {
+			t.Fatal(err)
+		}
+		good := f.Runtime.opts.OCIRuntime
+		for _, delay := range []string{"0.005", "0.01", "0.02", "0.03"} {
+			script := filepath.Join(f.dir, "runc-"+delay)
+			text := fmt.Sprintf("#!/bin/sh\nmkdir %s.once 2>/dev/null || exec %s \"$@\"\nexec timeout -s KILL %s %s \"$@\"\n", script, good, delay, good)
+			if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			f.Runtime.opts.OCIRuntime = script
+			err := f.Start(ctx, ref)
+			t.Logf("runc killed after %s s: %v", delay, err)
+			f.Runtime.opts.OCIRuntime = good
+			f.survives(ref)
+			if err := f.Stop(ctx, ref, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestAdoption(t *testing.T) {
+	f := newFixture(t, engines[0])
+	f.create(ref)
+	f.connect(ref).Close()
+	f.keep(ref)
+	pid := f.pid(ref)
+	f.restart()
+	f.survives(ref)
+	if f.pid(ref) != pid {
+		t.Error("the container was restarted")
+	}
+}
+
+// A system containerd that is restarted under a running server.
+func TestContainerdRestart(t *testing.T) {
+	needRoot(t)
+	var system *sandboxtest.System
+	f := newFixture(t, engine{"system", func(t *testing.T, dir string) (*client.Client, string, func()) {
+		system = sandboxtest.StartSystem(t, dir)
+		return dialSystem(t, system)
+	}})
+	f.create(ref)
+	f.connect(ref).Close()
+	f.keep(ref)
+	pid := f.pid(ref)
+	system.Restart(t)
+	sandboxtest.Eventually(t, waitFor, func() bool {
+		st, err := f.Status(context.Background(), ref)
+		return err == nil && st.State == sandbox.StateRunning
+	}, func() string { return "it does not run" })
+	f.survives(ref)
+	if f.pid(ref) != pid {
+		t.Error("the container was restarted")
+	}
+	kill(t, pid)
+	f.expectEnd(ref)
+	f.survives(ref)
+}
+
+// childEnv makes the test binary a server on the directory that it names.
+const childEnv = "MOORAGE_TEST_CHILD"
+
+// TestKilledServer: SIGKILL of the process that embeds containerd. Its
+// containers go on, and the next server finds them.
+func TestKilledServer(t *testing.T) {
+	needRoot(t)
+	dir := sandboxtest.Dir(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+dir, "MOORAGE_TEST_BINARIES="+agentPath+":"+shimPath)
+	cmd.Stderr = t.Output()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if kerr := cmd.Process.Kill(); kerr != nil {
+		t.Error(kerr)
+	}
+	_ = cmd.Wait()
+	if err != nil {
+		t.Fatalf("the server said %q: %v", line, err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := adoptFixture(t, dir)
+	if st, err := f.Status(context.Background(), ref); err != nil || st.State != sandbox.StateRunning {
+		t.Fatalf("state %v, %v", st.State, err)
+	}
+	if f.pid(ref) != pid {
+		t.Errorf("PID 1 was process %d, is now %d", pid, f.pid(ref))
+	}
+	f.survives(ref)
+}
+
+// runChild starts a container, says the host's number of its PID 1, and waits to
+// be killed.
+func runChild(dir string) int {
+	agent, shim, _ := strings.Cut(os.Getenv("MOORAGE_TEST_BINARIES"), ":")
+	ctx := context.Background()
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, "child:", err)
+		return 1
+	}
+	e, err := embed.Start(ctx, embed.Options{Root: filepath.Join(dir, "root"), Run: filepath.Join(dir, "run"), ShimPath: shim})
+	if err != nil {
+		return fail(err)
+	}
+	r, err := New(e.Client(), Options{
+		Root: filepath.Join(dir, "root"), Run: filepath.Join(dir, "run"), AgentPath: agent, RuntimeName: e.RuntimeName(),
+	})
+	if err != nil {
+		return fail(err)
+	}
+	if err := r.Open(ctx); err != nil {
+		return fail(err)
+	}
+	if _, err := r.EnsureImage(ctx, sandbox.BaseImage, nil); err != nil {
+		return fail(err)
+	}
+	if err := r.Create(ctx, sandbox.Spec{Ref: ref, Image: sandbox.BaseImage}); err != nil {
+		return fail(err)
+	}
+	if err := r.Start(ctx, ref); err != nil {
+		return fail(err)
+	}
+	task, err := r.task(r.namespaced(ctx), keyOf(r.instance, ref))
+	if err != nil {
+		return fail(err)
+	}
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/kept", task.Pid()), nil, 0o644); err != nil {
+		return fail(err)
+	}
+	fmt.Println(task.Pid())
+	select {}
+}
