@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 func start(t *testing.T) *Client {
 	t.Helper()
 	t.Setenv(floorEnv, "1")
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
 	c, err := Start(context.WithoutCancel(t.Context()), "floor", os.Args[0]) // Close ends it
 	if err != nil {
 		t.Fatal(err)
