@@ -17,7 +17,16 @@ import (
 	"moorage/sandbox"
 )
 
-var errTooLong = fmt.Errorf("given up after %s", pullTimeout)
+// Causes that are found here and not by containerd.
+var (
+	errTooLong  = fmt.Errorf("given up after %s", pullTimeout)
+	errPlatform = errors.New("it is for another platform")
+	errNoImage  = errors.New("it is an artifact, but no container image")
+)
+
+func isPlatform(err error) bool {
+	return errors.Is(err, errPlatform) || strings.Contains(err.Error(), "no match for platform")
+}
 
 // maxCause is the most bytes of a cause that is passed on as it is.
 const maxCause = 300
@@ -42,7 +51,7 @@ func cause(err error) string {
 	}
 	var status remoteerrors.ErrUnexpectedStatus
 	switch {
-	case strings.Contains(text, "no match for platform"):
+	case isPlatform(err):
 		return "there is no image for " + platform()
 	case errors.Is(err, docker.ErrInvalidAuthorization), strings.Contains(text, "authorization failed"):
 		return "the registry wants (other) credentials, or the image does not exist"

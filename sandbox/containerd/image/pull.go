@@ -56,7 +56,7 @@ func (s *Store) pull(ctx context.Context, f *flight, ref string) (sandbox.Image,
 			client.WithImageHandlerWrapper(track.wrap))
 		stop()
 		if err == nil {
-			_, err = img.Spec(ctx) // an artifact that is no image has none
+			_, err = configOf(ctx, img)
 		}
 		if err != nil {
 			err = s.blame(ctx, err)

@@ -140,7 +140,7 @@ func (s *Store) Unpacked(ctx context.Context, name, snapshotter string) (Unpacke
 		return Unpacked{}, fmt.Errorf("image %s: %w: %v", ref, sandbox.ErrUnavailable, err)
 	}
 	img := client.NewImage(s.client, rec)
-	config, err := img.Spec(ctx)
+	config, err := configOf(ctx, img)
 	if err != nil {
 		return Unpacked{}, explain(ref, err)
 	}
@@ -187,6 +187,23 @@ func (s *Store) has(ctx context.Context, ref string) bool {
 	if err != nil {
 		return false
 	}
-	_, err = client.NewImage(s.client, rec).Spec(ctx)
+	_, err = configOf(ctx, client.NewImage(s.client, rec))
 	return err == nil
+}
+
+// configOf reads an image's configuration. An artifact that is no image has
+// none; one for another machine is refused, which containerd does only where a
+// name stands for several platforms.
+func configOf(ctx context.Context, img client.Image) (ocispec.Image, error) {
+	config, err := img.Spec(ctx)
+	if err != nil {
+		return config, err
+	}
+	if config.RootFS.Type != "layers" {
+		return config, errNoImage
+	}
+	if config.Architecture != "" && !platforms.Default().Match(platforms.Normalize(config.Platform)) {
+		return config, errPlatform
+	}
+	return config, nil
 }

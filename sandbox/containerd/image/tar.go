@@ -127,7 +127,7 @@ func annotatedName(a map[string]string) string {
 func (s *Store) complete(ctx context.Context, rec images.Image) error {
 	cs := s.client.ContentStore()
 	img := client.NewImage(s.client, rec)
-	if _, err := img.Spec(ctx); err != nil {
+	if _, err := configOf(ctx, img); err != nil {
 		return tarError(rec.Name, err)
 	}
 	walk := images.SetChildrenLabels(cs, images.FilterPlatforms(images.ChildrenHandler(cs), platforms.Default()))
@@ -156,7 +156,7 @@ func (s *Store) record(ctx context.Context, rec images.Image) (images.Image, err
 }
 
 func tarError(name string, err error) error {
-	if strings.Contains(err.Error(), "no match for platform") {
+	if isPlatform(err) {
 		return fmt.Errorf("image %s: %w: the tar has none for %s", name, sandbox.ErrImage, platform())
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
