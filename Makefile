@@ -31,7 +31,7 @@ build:
 demo:
 	@.ci/deps demo
 	@$(MAKE) --no-print-directory build
-	$(AS_ROOT) bin/moorage demo
+	@$(AS_ROOT) bin/moorage demo
 
 test:
 	@.ci/deps test
@@ -46,7 +46,7 @@ bench:
 	@.ci/deps bench
 	@$(MAKE) --no-print-directory build
 	$(GOBUILD) -o bin/ ./cmd/moorage-bench
-	$(AS_ROOT) env MOORAGE_TEST_NODE=$$(.ci/deps cache)/node bin/moorage-bench $(BENCHFLAGS)
+	@$(AS_ROOT) env MOORAGE_TEST_NODE=$$(.ci/deps cache)/node bin/moorage-bench $(BENCHFLAGS)
 
 install:
 	@[ -x bin/moorage ] || $(MAKE) --no-print-directory build

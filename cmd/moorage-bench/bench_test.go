@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -83,6 +84,39 @@ func TestNoNodeIsNoError(t *testing.T) {
 func TestServerThatDoesNotStartIsAnError(t *testing.T) {
 	if _, _, err := startServer(t.Context(), "/bin/false", t.TempDir()); err == nil {
 		t.Fatal("no error")
+	}
+}
+
+// TestContainersOfADeadServerAreStopped kills the server under a container.
+func TestContainersOfADeadServerAreStopped(t *testing.T) {
+	needRoot(t)
+	dir, err := os.MkdirTemp("", "mb.") // short, for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := startServer(t.Context(), filepath.Join(need(t, "MOORAGE_TEST_BIN"), "moorage"), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.connect(t.Context(), "bench")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Call("create_container", map[string]any{}); err != nil {
+		t.Error(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.ended
+	if err := s.stopAll(); err == nil || !strings.Contains(err.Error(), "the server died") {
+		t.Errorf("stop: %v", err)
+	}
+	if err := removeDir(dir); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -189,7 +189,7 @@ func (b *bench) close() error {
 		errs = append(errs, b.ours.client.Close())
 	}
 	if b.server != nil {
-		errs = append(errs, b.server.stopContainers(), b.server.stop())
+		errs = append(errs, b.server.stopAll())
 	}
 	if b.reference != nil {
 		errs = append(errs, b.reference.client.Close())

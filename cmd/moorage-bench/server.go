@@ -116,15 +116,28 @@ func (s *server) rss() (int64, error) {
 	return kb << 10, nil
 }
 
-// stopContainers stops what runs in the server's containers, whoever made them.
-func (s *server) stopContainers() error {
+// stopAll stops what runs in the server's containers, whoever made them, and the
+// server. A server that has died is started once more for that: its containers
+// go on without it.
+func (s *server) stopAll() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	var died error
+	select {
+	case <-s.ended:
+		died = fmt.Errorf("the server died: %w", s.stop())
+		again, _, err := startServer(ctx, s.binary, filepath.Dir(s.root))
+		if err != nil {
+			return errors.Join(died, err)
+		}
+		s = again
+	default:
+	}
 	out, err := exec.CommandContext(ctx, s.binary, "stop", "--containers", "--root", s.root, "--run", s.run).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("stop the containers: %w: %s", err, bytes.TrimSpace(out))
+		err = fmt.Errorf("stop the containers: %w: %s", err, bytes.TrimSpace(out))
 	}
-	return nil
+	return errors.Join(died, err, s.stop())
 }
 
 // stop ends the server and waits for it. Its containers would go on running.
@@ -137,8 +150,8 @@ func (s *server) stop() error {
 		<-s.ended
 		return fmt.Errorf("stop the server: it did not end within %s and was killed; it said: %s", stopTimeout, s.stderr.String())
 	}
-	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
-		return fmt.Errorf("stop the server: exit code %d; it said: %s", code, s.stderr.String())
+	if state := s.cmd.ProcessState; !state.Success() {
+		return fmt.Errorf("stop the server: %s; it said: %s", state, s.stderr.String())
 	}
 	return nil
 }

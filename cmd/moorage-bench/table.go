@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
+	"strings"
 	"time"
 )
 
@@ -80,10 +80,17 @@ func judge(r row, ours bool, aims []aim) row {
 	return r
 }
 
+// columns is the form of a line: contest, peer, p50, p95, calls/s, ratio, aim,
+// verdict.
+const columns = "%-29s %-30s %11s %11s %9s %16s  %-12s %s"
+
 // printTable writes rows for people, one block a contest.
 func printTable(w io.Writer, rows []row) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "contest\t\tp50\tp95\tcalls/s\tmoorage is\taim\t\t")
+	var t strings.Builder
+	line := func(cells ...any) {
+		t.WriteString(strings.TrimRight(fmt.Sprintf(columns, cells...), " ") + "\n")
+	}
+	line("contest", "", "p50", "p95", "calls/s", "moorage is", "aim", "")
 	last := ""
 	for _, r := range rows {
 		name := r.Contest
@@ -91,10 +98,10 @@ func printTable(w io.Writer, rows []row) error {
 			name = ""
 		}
 		last = r.Contest
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", name, r.Who,
-			quantity(r.P50, r.Unit), quantity(r.P95, r.Unit), rate(r.PerSecond), r.ratioText(), r.aimText(), r.verdict())
+		line(name, r.Who, quantity(r.P50, r.Unit), quantity(r.P95, r.Unit), rate(r.PerSecond), r.ratioText(), r.aimText(), r.verdict())
 	}
-	return t.Flush()
+	_, err := io.WriteString(w, t.String())
+	return err
 }
 
 func quantity(v float64, unit string) string {
