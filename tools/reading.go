@@ -60,12 +60,13 @@ func (in *readInput) request() (fsbridge.ReadRequest, error) {
 	req := fsbridge.ReadRequest{Path: path, Offset: in.Offset, Limit: in.Limit, Tail: in.Tail, MaxBytes: ResultChars, Text: !encoded}
 	switch {
 	case bytewise || encoded:
-		req.Bytes = true
-		req.ByteOffset, req.ByteLimit = deref(in.ByteOffset, 0), deref(in.ByteLimit, ResultChars)
+		req.Bytes, req.ByteOffset, req.ByteLimit = true, deref(in.ByteOffset, 0), deref(in.ByteLimit, 0)
 		if encoded && in.ByteLimit == nil {
 			req.ByteLimit = ResultChars / 4 * 3
 		}
-		req.MaxBytes = int(req.ByteLimit)
+		if req.ByteLimit > 0 {
+			req.MaxBytes = 0 // which would cut at a line's end
+		}
 	case in.Offset == 0 && in.Limit == 0 && in.Tail == 0:
 		req.ImageMax = imageMax
 		fallthrough

@@ -10,13 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"go.uber.org/goleak"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // listed is tools/list as a client gets it: each tool's own JSON, in order.
 func listed(t *testing.T) (whole []byte, tools []json.RawMessage) {
