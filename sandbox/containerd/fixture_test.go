@@ -119,7 +119,7 @@ func (f *fixture) end() {
 			f.t.Error(err)
 		}
 	}
-	for _, dir := range []string{filepath.Join(f.opts.Run, "c"), filepath.Join(f.opts.Root, "spool"), filepath.Join(f.opts.Root, "data/bots")} {
+	for _, dir := range []string{filepath.Join(f.opts.Run, "c"), filepath.Join(f.opts.Root, "spool")} {
 		if left, _ := os.ReadDir(dir); len(left) > 0 {
 			f.t.Errorf("left in %s: %v", dir, left)
 		}

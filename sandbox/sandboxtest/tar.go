@@ -105,3 +105,15 @@ func toJSON(t testing.TB, v any) []byte {
 	}
 	return b
 }
+
+// hostBusybox reads the host's static busybox; the test is skipped without one.
+func hostBusybox(t testing.TB) []byte {
+	t.Helper()
+	for _, path := range []string{"/bin/busybox", "/usr/bin/busybox"} {
+		if b, err := os.ReadFile(path); err == nil {
+			return b
+		}
+	}
+	t.Skip("needs busybox-static")
+	return nil
+}

@@ -18,6 +18,8 @@ var noise = []string{
 	"failed check for fsverity",           // most file systems have none
 	"failed to find warning service",      // not among our parts
 	"failed to finish collection context", // when Close comes while garbage is collected
+	"failed sending message on channel",   // to a shim that has ended
+	"snapshot garbage collection failed",  // when Close comes meanwhile
 	"ttrpc: received message on inactive", // an answer after its caller has left
 	"warnings while cleaning up dead shim",
 }

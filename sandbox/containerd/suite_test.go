@@ -1,0 +1,25 @@
+package containerd
+
+import (
+	"testing"
+
+	"moorage/sandbox/sandboxtest"
+)
+
+func TestSuite(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			sandboxtest.Run(t, func(t *testing.T) sandboxtest.Subject {
+				f := newFixture(t, e)
+				return sandboxtest.Subject{
+					Runtime: f.Runtime,
+					Restart: func() sandboxtest.Runtime {
+						f.restart()
+						return f.Runtime
+					},
+					DataDir: f.dataDir,
+				}
+			})
+		})
+	}
+}
