@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -19,6 +20,11 @@ import (
 // CallTime is how long a call lives. Clients give up after 60 s, progress or
 // not; what takes longer goes on in the background and the answer says so.
 const CallTime = 49 * time.Second
+
+// leaveTime is how long a call whose time has passed, or which was cancelled, is
+// still waited for. Then it is answered as it is; what it began and cannot give
+// up, such as the start of a container, is finished without it.
+const leaveTime = 500 * time.Millisecond
 
 var errCallTime = errors.New("the call took too long")
 
@@ -35,11 +41,23 @@ type hints struct{ readOnly, destructive, idempotent, openWorld bool }
 
 // call is one call of a tool.
 type call struct {
-	server    *Server
-	bot       sandbox.Bot
-	container string // as the caller gave it, then as it was resolved
-	progress  *progress
-	notices   []string // about the container: made, started
+	server   *Server
+	bot      sandbox.Bot
+	tool     string
+	progress *progress
+	notices  []string // about the container: made, started
+
+	container atomic.Pointer[string] // as the caller gave it, then as it was resolved
+}
+
+// in notes which container the call is about.
+func (c *call) in(container string) { c.container.Store(&container) }
+
+func (c *call) containerName() string {
+	if p := c.container.Load(); p != nil {
+		return *p
+	}
+	return ""
 }
 
 // where are the facts of a call that worked in a container.
@@ -51,7 +69,7 @@ type where struct {
 
 // agent gives the agent of the container that the caller means.
 func (c *call) agent(ctx context.Context, id string) (sandbox.Agent, where, error) {
-	c.container = id
+	c.in(id)
 	if id != "" {
 		if _, err := containerID(id); err != nil {
 			return sandbox.Agent{}, where{}, err
@@ -61,14 +79,15 @@ func (c *call) agent(ctx context.Context, id string) (sandbox.Agent, where, erro
 	if err != nil {
 		return a, where{}, err
 	}
-	c.container = string(a.Ref.ID)
+	name := string(a.Ref.ID)
+	c.in(name)
 	switch {
 	case a.Created:
-		c.notices = append(c.notices, "made container "+c.container+" from the default image, as you had none")
+		c.notices = append(c.notices, "made container "+name+" from the default image, as you had none")
 	case a.Started:
-		c.notices = append(c.notices, "started container "+c.container)
+		c.notices = append(c.notices, "started container "+name)
 	}
-	return a, where{c.container, a.Started, a.Created}, nil
+	return a, where{name, a.Started, a.Created}, nil
 }
 
 // reading calls op, which changes nothing, on the agent of a container. It is
@@ -127,18 +146,18 @@ func add[I, F any](s *Server, d definition, h handler[I, F]) {
 
 // serve is what surrounds every call: who calls, how long it may take, its slot,
 // its errors and panics, and its line in the log.
-func (s *Server) serve(d definition, work func(context.Context, *call, any) (*mcp.CallToolResult, error)) server.ToolHandlerFunc {
+func (s *Server) serve(d definition, work worker) server.ToolHandlerFunc {
 	return func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		begun := time.Now()
-		c := &call{server: s, bot: botOf(ctx)}
-		ctx, cancel := context.WithTimeoutCause(ctx, CallTime, errCallTime)
+		c := &call{server: s, bot: botOf(ctx), tool: d.name}
+		ctx, cancel := context.WithTimeoutCause(ctx, s.callTime, errCallTime)
 		defer cancel()
 		c.progress = newProgress(ctx, s, req.Params.Meta)
 		res, err := s.limited(ctx, c, d, req.Params.Arguments, work)
 		c.progress.end()
 		var f *failure
 		if err != nil {
-			f = explain(ctx, err, c.container)
+			f = explain(ctx, err, c)
 			res = mcp.NewToolResultError(f.Error())
 		}
 		s.logCall(ctx, c, d.name, begun, f)
@@ -146,13 +165,13 @@ func (s *Server) serve(d definition, work func(context.Context, *call, any) (*mc
 	}
 }
 
-// limited runs work in a slot of the bot's, and turns a panic into an error.
-func (s *Server) limited(ctx context.Context, c *call, d definition, arguments any, work func(context.Context, *call, any) (*mcp.CallToolResult, error)) (_ *mcp.CallToolResult, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = hidden(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
-		}
-	}()
+// worker is a tool from its arguments to its result.
+type worker func(ctx context.Context, c *call, arguments any) (*mcp.CallToolResult, error)
+
+// limited runs work in a slot of the bot's, and leaves it behind when it goes on
+// after ctx has ended: the Manager finishes starts, stops and deletions that it
+// has begun, each within a time of its own.
+func (s *Server) limited(ctx context.Context, c *call, d definition, arguments any, work worker) (*mcp.CallToolResult, error) {
 	if c.bot == "" {
 		return nil, hidden(errors.New("a call without a bot: the transport set none"))
 	}
@@ -160,7 +179,38 @@ func (s *Server) limited(ctx context.Context, c *call, d definition, arguments a
 	if err != nil {
 		return nil, err
 	}
-	defer free()
+	type outcome struct {
+		res *mcp.CallToolResult
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer free()
+		res, err := recovered(ctx, c, arguments, work)
+		done <- outcome{res, err}
+	}()
+	select {
+	case o := <-done:
+		return o.res, o.err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(leaveTime)
+	defer late.Stop()
+	select {
+	case o := <-done:
+		return o.res, o.err
+	case <-late.C:
+		return nil, ctx.Err()
+	}
+}
+
+// recovered turns a panic of work into an error.
+func recovered(ctx context.Context, c *call, arguments any, work worker) (_ *mcp.CallToolResult, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = hidden(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
 	return work(ctx, c, arguments)
 }
 
@@ -168,7 +218,7 @@ func (s *Server) limited(ctx context.Context, c *call, d definition, arguments a
 // alone, as its text may quote arguments; what he cannot by its cause.
 func (s *Server) logCall(ctx context.Context, c *call, tool string, begun time.Time, f *failure) {
 	attrs := make([]slog.Attr, 0, 6)
-	attrs = append(attrs, slog.String("bot", string(c.bot)), slog.String("container", clip(c.container, 64)),
+	attrs = append(attrs, slog.String("bot", string(c.bot)), slog.String("container", clip(c.containerName(), 64)),
 		slog.String("tool", tool), slog.Duration("dur", time.Since(begun)))
 	level := slog.LevelInfo
 	if f != nil {

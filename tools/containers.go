@@ -61,7 +61,7 @@ type createFacts struct {
 }
 
 func (s *Server) createContainer(ctx context.Context, c *call, in createInput) (r reply[createFacts], err error) {
-	c.container = in.ContainerID
+	c.in(in.ContainerID)
 	if in.ContainerID != "" {
 		if _, err := containerID(in.ContainerID); err != nil {
 			return r, err
@@ -75,9 +75,10 @@ func (s *Server) createContainer(ctx context.Context, c *call, in createInput) (
 		return r, err
 	}
 	st := done.Status
-	c.container = string(st.Spec.Ref.ID)
+	id := string(st.Spec.Ref.ID)
+	c.in(id)
 	r.facts = createFacts{
-		ContainerID: c.container, Image: st.Spec.Image, Snapshotter: st.Spec.Snapshotter,
+		ContainerID: id, Image: st.Spec.Image, Snapshotter: st.Spec.Snapshotter,
 		Created: done.Created, Started: done.Started, State: string(st.State), DataMounts: orEmpty(st.DataMounts),
 	}
 	verb := "is there already"
@@ -85,7 +86,7 @@ func (s *Server) createContainer(ctx context.Context, c *call, in createInput) (
 		verb = "is made"
 	}
 	r.say(fmt.Sprintf("Container %s %s and %s, from image %s. Your data is at %s and outlives it.",
-		c.container, verb, st.State, st.Spec.Image, strings.Join(st.DataMounts, " and ")))
+		id, verb, st.State, st.Spec.Image, strings.Join(st.DataMounts, " and ")))
 	return r, nil
 }
 
@@ -124,7 +125,7 @@ type usageFacts struct {
 }
 
 func (s *Server) listContainers(ctx context.Context, c *call, in listContainersInput) (r reply[listContainersFacts], err error) {
-	c.container = in.ContainerID
+	c.in(in.ContainerID)
 	if in.ContainerID != "" {
 		if _, err := containerID(in.ContainerID); err != nil {
 			return r, err
@@ -190,7 +191,7 @@ type stopFacts struct {
 }
 
 func (s *Server) stopContainer(ctx context.Context, c *call, in stopInput) (r reply[stopFacts], err error) {
-	c.container = in.ContainerID
+	c.in(in.ContainerID)
 	id, err := containerID(in.ContainerID)
 	if err != nil {
 		return r, err
@@ -224,7 +225,7 @@ type deleteFacts struct {
 }
 
 func (s *Server) deleteContainer(ctx context.Context, c *call, in deleteInput) (r reply[deleteFacts], err error) {
-	c.container = in.ContainerID
+	c.in(in.ContainerID)
 	id, err := containerID(in.ContainerID)
 	if err != nil {
 		return r, err

@@ -48,7 +48,8 @@
 // # Goroutines and locks
 //
 // A client owns one goroutine for each request in flight; its close cancels and
-// waits for them. The streamable transport's sweeper ends with [Server.Close].
+// waits for them. A call's work runs in a goroutine of its own, which the call
+// waits for unless its time has passed (call.go). The streamable transport's sweeper ends with [Server.Close].
 // client.mu guards a client's requests, client.out one write at a time; neither
 // is held when the other is taken. sessions.mu and Tokens.mu are leaves.
 //

@@ -82,16 +82,15 @@ func reference() string {
 	return hex.EncodeToString(b[:])
 }
 
-// explain turns any error of a call into the one that is shown. container is
-// the id as the caller gave it, maybe empty.
-func explain(ctx context.Context, err error, container string) *failure {
+// explain turns any error of a call into the one that is shown.
+func explain(ctx context.Context, err error, c *call) *failure {
 	var f *failure
 	var inside *fsbridge.Error
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, sandbox.ErrImagePending):
-		return &failure{timedOut, "the image is still being pulled, which goes on", "Call create_container again with the same arguments in a while", err}
+		return &failure{timedOut, "the image is still being pulled, which goes on", "Call " + c.tool + " again with the same arguments in a while", err}
 	case ctx.Err() != nil:
 		return ended(ctx, err)
 	case errors.As(err, &inside):
@@ -99,7 +98,7 @@ func explain(ctx context.Context, err error, container string) *failure {
 	case errors.Is(err, fsbridge.ErrClosed):
 		return &failure{unavailable, "the connection to the container ended before the answer came; what was asked may or may not have been done", "Check the state with a reading tool, then call again", err}
 	case errors.Is(err, sandbox.ErrNotFound):
-		return noContainer(container)
+		return noContainer(c.containerName())
 	}
 	for _, s := range sentinelCodes {
 		if errors.Is(err, s.is) {
@@ -133,7 +132,7 @@ var sentinelCodes = []struct {
 // ended is a call that was cancelled or took too long.
 func ended(ctx context.Context, err error) *failure {
 	if errors.Is(context.Cause(ctx), errCallTime) {
-		return &failure{timedOut, fmt.Sprintf("the call took longer than %v", CallTime), "What it began may go on; check with a reading tool before you call again", err}
+		return &failure{timedOut, "the call took too long", "What it began may go on; check with a reading tool before you call again", err}
 	}
 	return &failure{cancelled, "the call was cancelled", "", err}
 }

@@ -12,6 +12,12 @@ import (
 	"moorage/sandbox"
 )
 
+func callOn(container string) *call {
+	c := &call{tool: "create_container"}
+	c.in(container)
+	return c
+}
+
 func TestErrorsAsTheyAreShown(t *testing.T) {
 	missing := &fsbridge.Error{Op: "read", Path: "/data/mian.go", Code: fsbridge.CodeIO, Errno: syscall.ENOENT, Message: "no such file or directory", Parent: "/data", Close: []fsbridge.Path{"main.go", "a\x1bb"}}
 	for _, x := range []struct {
@@ -35,7 +41,7 @@ func TestErrorsAsTheyAreShown(t *testing.T) {
 		{fmt.Errorf("pull x: %w", sandbox.ErrImagePending), "", `timeout: the image is still being pulled, which goes on. Call create_container again with the same arguments in a while.`},
 		{errors.Join(fmt.Errorf("start: %w: mount /var/lib/moorage/data/x failed", sandbox.ErrUnavailable), errors.New("undo")), "", `unavailable: start: unavailable: mount (path) failed; undo. Call again; if it stays so, make another container with create_container.`},
 	} {
-		if got := explain(t.Context(), x.err, x.container).Error(); got != x.want {
+		if got := explain(t.Context(), x.err, callOn(x.container)).Error(); got != x.want {
 			t.Errorf("%v\n-> %s\nwant %s", x.err, got, x.want)
 		}
 	}
@@ -44,21 +50,21 @@ func TestErrorsAsTheyAreShown(t *testing.T) {
 func TestErrorsThatEndedWithTheCall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := explain(ctx, ctx.Err(), "").Error(); got != "cancelled: the call was cancelled." {
+	if got := explain(ctx, ctx.Err(), callOn("")).Error(); got != "cancelled: the call was cancelled." {
 		t.Errorf("%s", got)
 	}
 	ctx, cancel = context.WithTimeoutCause(t.Context(), -1, errCallTime)
 	defer cancel()
-	if got := explain(ctx, ctx.Err(), "").Error(); !strings.HasPrefix(got, "timeout: the call took longer than 49s. ") {
+	if got := explain(ctx, ctx.Err(), callOn("")).Error(); !strings.HasPrefix(got, "timeout: the call took too long. ") {
 		t.Errorf("%s", got)
 	}
-	if got := explain(ctx, fmt.Errorf("create: %w", sandbox.ErrImagePending), "").Error(); !strings.HasPrefix(got, "timeout: the image is still being pulled") {
+	if got := explain(ctx, fmt.Errorf("create: %w", sandbox.ErrImagePending), callOn("")).Error(); !strings.HasPrefix(got, "timeout: the image is still being pulled") {
 		t.Errorf("%s", got)
 	}
 }
 
 func TestUnknownErrorsAreHidden(t *testing.T) {
-	f := explain(t.Context(), errors.New("open /var/lib/moorage/secret: boom"), "")
+	f := explain(t.Context(), errors.New("open /var/lib/moorage/secret: boom"), callOn(""))
 	if text := f.Error(); !strings.HasPrefix(text, "internal: ") || strings.Contains(text, "boom") || strings.Contains(text, "/var") {
 		t.Errorf("%s", text)
 	}
@@ -75,7 +81,7 @@ func TestErrorsAreBounded(t *testing.T) {
 		fmt.Errorf("%s: %w", long, sandbox.ErrImage),
 		fail(invalidArgument, long, "%s", long),
 	} {
-		if n := len(explain(t.Context(), err, long).Error()); n > 4000 {
+		if n := len(explain(t.Context(), err, callOn(long)).Error()); n > 4000 {
 			t.Errorf("%.60v: %d bytes", err, n)
 		}
 	}

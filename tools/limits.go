@@ -55,7 +55,7 @@ func (l *limits) take(ctx context.Context, bot sandbox.Bot, long bool) (func(), 
 	}
 	if err := slots.Acquire(ctx, 1); err != nil {
 		if context.Cause(ctx) == errCallTime {
-			return nil, fail(limitExceeded, "Wait until some of them have ended", "%d calls of this kind run already, and none ended within %v", most, CallTime)
+			return nil, fail(limitExceeded, "Wait until some of them have ended", "%d calls of this kind run already, and none has ended in time", most)
 		}
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -29,6 +30,8 @@ type Server struct {
 	log     *slog.Logger
 	limits  limits
 
+	callTime time.Duration // CallTime, but in tests
+
 	mu      sync.Mutex
 	closers []func()
 	closed  bool
@@ -52,7 +55,7 @@ func newServer(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{log: o.Log, mcp: server.NewMCPServer("moorage", o.Version,
+	return &Server{log: o.Log, callTime: CallTime, mcp: server.NewMCPServer("moorage", o.Version,
 		server.WithTitle("Moorage"),
 		server.WithToolCapabilities(false),
 		server.WithInstructions(instructions),
