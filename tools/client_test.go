@@ -2,6 +2,7 @@ package tools
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,9 +10,12 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"moorage/sandbox"
 )
@@ -27,7 +31,7 @@ type testClient struct {
 }
 
 // dial serves one client over a socketpair, until the test ends.
-func dial(t *testing.T, s *Server, bot sandbox.Bot) *testClient {
+func dial(t testing.TB, s *Server, bot sandbox.Bot) *testClient {
 	t.Helper()
 	theirs, ours := socketpair(t)
 	c := &testClient{conn: ours, r: bufio.NewReaderSize(ours, 64<<10), err: make(chan error, 1)}
@@ -48,7 +52,7 @@ func dial(t *testing.T, s *Server, bot sandbox.Bot) *testClient {
 	return c
 }
 
-func socketpair(t *testing.T) (a, b *net.UnixConn) {
+func socketpair(t testing.TB) (a, b *net.UnixConn) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -157,11 +161,41 @@ func callLine(id any, tool string, args any) string {
 	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, mustJSON(id), tool, a)
 }
 
-// call calls a tool and returns its result.
+// call calls a tool and returns its result, which has to be as its outputSchema
+// says, and of at most ResultMax bytes.
 func (c *testClient) call(t testing.TB, tool string, args any) toolResult {
 	t.Helper()
-	return parseResult(t, c.result(t, callLine("call", tool, args)))
+	r := parseResult(t, c.result(t, callLine("call", tool, args)))
+	if len(r.raw) > ResultMax {
+		t.Errorf("%s: a result of %d bytes", tool, len(r.raw))
+	}
+	schema := outputSchemas()[tool]
+	if schema == nil || r.IsError {
+		return r
+	}
+	if err := schema.Validate(r.Facts); err != nil {
+		t.Errorf("%s: %v in %.600s", tool, err, r.raw)
+	}
+	return r
 }
+
+// outputSchemas are those of the real tools, made strict.
+var outputSchemas = sync.OnceValue(func() map[string]*jsonschema.Schema {
+	all := map[string]*jsonschema.Schema{}
+	for name, tool := range NewServer(nil, Options{}).mcp.ListTools() {
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(tool.Tool.RawOutputSchema))
+		if err != nil {
+			panic(err)
+		}
+		doc.(map[string]any)["additionalProperties"] = false
+		c := jsonschema.NewCompiler()
+		if err := c.AddResource("out.json", doc); err != nil {
+			panic(err)
+		}
+		all[name] = c.MustCompile("out.json")
+	}
+	return all
+})
 
 // fails calls a tool that must fail, and returns the error's text.
 func (c *testClient) fails(t testing.TB, tool string, args any) string {

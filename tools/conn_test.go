@@ -91,6 +91,12 @@ func newBench(t testing.TB) *bench {
 			return r, nil
 		}
 	})
+	add(b.Server, definition{name: "stubborn"}, func(ctx context.Context, _ *call, in echoInput) (r reply[echoFacts], err error) {
+		b.entered <- in.Text
+		<-b.release
+		b.ended <- in.Text
+		return r, nil
+	})
 	add(b.Server, definition{name: "panic"}, func(context.Context, *call, none) (r reply[echoFacts], err error) {
 		panic("secret of /var/lib/host")
 	})
@@ -446,6 +452,22 @@ func TestLogHasOneLineACallAndNoArguments(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[1]), &l); err != nil || l["bot"] != "bot-7" || l["tool"] != "echo" || l["err"] != "invalid_argument" || l["dur"] == nil {
 		t.Errorf("%v %v", l, err)
 	}
+}
+
+// TestCallsEndInTime: what ends with its context is waited for, and what does not
+// is left behind; both are answered.
+func TestCallsEndInTime(t *testing.T) {
+	b := newBench(t)
+	b.callTime = 200 * time.Millisecond
+	c := dial(t, b.Server, "bot")
+	for _, tool := range []string{"hold", "stubborn"} {
+		if text := c.fails(t, tool, `{"text":"x"}`); text != "timeout: the call took too long. What it began may go on; check with a reading tool before you call again." {
+			t.Errorf("%s: %s", tool, text)
+		}
+	}
+	await(t, b.ended, "end")
+	close(b.release)
+	await(t, b.ended, "end")
 }
 
 // TestTranscripts are sessions of each protocol version, word for word.

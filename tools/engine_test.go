@@ -91,7 +91,7 @@ type live struct {
 
 // newLive serves a client of a bot that is the test's own. Its containers and
 // data are deleted at the test's end.
-func newLive(t *testing.T, o sandbox.Options) *live {
+func newLive(t testing.TB, o sandbox.Options) *live {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("containers need root")
@@ -109,7 +109,7 @@ func newLive(t *testing.T, o sandbox.Options) *live {
 }
 
 // another is a client of another bot on the same server.
-func (l *live) another(t *testing.T, name string) *testClient {
+func (l *live) another(t testing.TB, name string) *testClient {
 	t.Helper()
 	bot := l.bot + sandbox.Bot("-"+name)
 	t.Cleanup(func() { l.clear(t, bot) })
@@ -117,7 +117,7 @@ func (l *live) another(t *testing.T, name string) *testClient {
 }
 
 // clear deletes what a bot has.
-func (l *live) clear(t *testing.T, bot sandbox.Bot) {
+func (l *live) clear(t testing.TB, bot sandbox.Bot) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -444,8 +444,6 @@ func TestImagesThatDoNotExist(t *testing.T) {
 	}
 }
 
-// TestEveryResultMatchesItsSchema is held by all calls above through call; here
-// are the shapes that they miss.
 func TestStoppedAndManyContainers(t *testing.T) {
 	l := newLive(t, sandbox.Options{})
 	for _, id := range []string{"b", "a", "c"} {
