@@ -36,7 +36,7 @@ func (demoCmd) Run(ctx context.Context) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("demo: only root can start containers; run: sudo moorage demo")
 	}
-	d, remove, err := ownDirs("demo")
+	d, remove, err := ownDirs()
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (c *doctorCmd) checkContainer(ctx context.Context) finding {
 			f.detail, f.advice, f.warn = "not tried: no server runs and only root can start one", "run: sudo moorage doctor", true
 			return f
 		}
-		own, remove, err := ownDirs("doctor")
+		own, remove, err := ownDirs()
 		if err != nil {
 			f.detail, f.advice = err.Error(), "make room in the temporary directory"
 			return f
@@ -104,9 +104,17 @@ func (c *doctorCmd) checkContainer(ctx context.Context) finding {
 	return f
 }
 
+// longestTemp is how long the name of the temporary directory may be for the
+// sockets below it to have names that fit.
+const longestTemp = 16
+
 // ownDirs makes directories for a server that lives as long as this command.
-func ownDirs(name string) (daemon.Dirs, func(), error) {
-	root, err := os.MkdirTemp("", "moorage-"+name+"-")
+func ownDirs() (daemon.Dirs, func(), error) {
+	base := os.TempDir()
+	if len(base) > longestTemp {
+		base = "/tmp"
+	}
+	root, err := os.MkdirTemp(base, "moor")
 	if err != nil {
 		return daemon.Dirs{}, nil, err
 	}

@@ -119,7 +119,7 @@ func TestShimKilled(t *testing.T) {
 	c := i.client("ann")
 	c.tool("create_container", nil)
 	c.tool("fs_write", map[string]any{"path": "/root/kept", "content": "before"})
-	shims := procs(t, "-namespace", i.Run)
+	shims := procs(t, "moorage-shim", i.Run)
 	if len(shims) != 1 {
 		t.Fatalf("%d shims: %v", len(shims), shims)
 	}

@@ -13,8 +13,8 @@ import (
 
 // dirFlags are on every command.
 type dirFlags struct {
-	Root   string `help:"Durable state: images, snapshots, the bots' data." default:"/var/lib/moorage" env:"MOORAGE_ROOT" type:"path" placeholder:"DIR"`
-	RunDir string `help:"Sockets and the like." default:"/run/moorage" env:"MOORAGE_RUN" type:"path" placeholder:"DIR" name:"run"`
+	Root   string `help:"Durable state: images, snapshots, the bots' data." default:"/var/lib/moorage" env:"MOORAGE_ROOT" type:"path"`
+	RunDir string `help:"Sockets and the like." default:"/run/moorage" env:"MOORAGE_RUN" type:"path" name:"run"`
 }
 
 func (f dirFlags) dirs() daemon.Dirs { return daemon.Dirs{Root: f.Root, Run: f.RunDir} }
@@ -26,10 +26,10 @@ type serverFlags struct {
 	Namespace        string   `help:"containerd namespace." default:"moorage" env:"MOORAGE_NAMESPACE"`
 	Snapshotter      string   `help:"containerd snapshotter." default:"overlayfs" env:"MOORAGE_SNAPSHOTTER"`
 	OCIRuntime       string   `help:"OCI runtime, a name on PATH or a path." default:"runc" env:"MOORAGE_OCI_RUNTIME" name:"oci-runtime"`
-	DefaultImage     string   `help:"Image of containers whose request names none." default:"moorage.local/base:latest" env:"MOORAGE_DEFAULT_IMAGE" placeholder:"REF"`
+	DefaultImage     string   `help:"Image of containers whose request names none." default:"moorage.local/base:latest" env:"MOORAGE_DEFAULT_IMAGE"`
 	InsecureRegistry []string `help:"Registry HOST[:PORT] to reach by plain HTTP. Loopback always is." env:"MOORAGE_INSECURE_REGISTRY" placeholder:"HOST"`
 	DataRoot         string   `help:"Directory of the bots' data (default ROOT/data)." env:"MOORAGE_DATA_ROOT" type:"path" placeholder:"DIR"`
-	DataMount        []string `help:"Where a bot's data is in its containers." default:"/data,/app" env:"MOORAGE_DATA_MOUNT" placeholder:"PATH"`
+	DataMount        []string `help:"Where a bot's data is in its containers." default:"/data,/app" env:"MOORAGE_DATA_MOUNT"`
 	AutoCreate       bool     `help:"Make a container for a bot that has none on its first call." default:"true" negatable:"" env:"MOORAGE_AUTO_CREATE"`
 	MaxContainers    int      `help:"Most containers of one bot." default:"32" env:"MOORAGE_MAX_CONTAINERS"`
 	MemoryMB         int64    `help:"Memory of a container whose request names none, in MiB." default:"2048" env:"MOORAGE_MEMORY_MB" name:"memory-mb"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +16,9 @@ import (
 // inspector is the MCP Inspector's CLI with the project's own mcp.json.
 type inspector struct {
 	instance
-	config string
-	bin    string
+	config  string
+	bin     string
+	wrapper string // has a command moorage, with the directories of this test
 }
 
 // newInspector reads mcp.json as it is, but for the variable that clients
@@ -37,18 +39,23 @@ func newInspector(i instance, token, addr string) inspector {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		i.t.Fatal(err)
 	}
-	return inspector{i, config, filepath.Join(node, "bin")}
+	// MCP clients pass on little of their environment, and mcp.json names none.
+	wrapper := i.t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\nMOORAGE_ROOT=%s MOORAGE_RUN=%s exec %s/moorage \"$@\"\n", i.Root, i.Run, binDir)
+	if err := os.WriteFile(filepath.Join(wrapper, "moorage"), []byte(script), 0o755); err != nil {
+		i.t.Fatal(err)
+	}
+	return inspector{i, config, filepath.Join(node, "bin"), wrapper}
 }
 
 // call runs the Inspector's CLI and decodes what it prints.
-func (n inspector) call(server string, args ...string) (out map[string]any, exit int) {
+func (n inspector) call(server string, args ...string) (result map[string]any, exit int) {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	args = append([]string{"--cli", "--config", n.config, "--server", server, "--format", "json", "-q"}, args...)
 	cmd := exec.CommandContext(ctx, filepath.Join(n.bin, "mcp-inspector"), args...)
-	cmd.Env = append(os.Environ(), "PATH="+binDir+":"+n.bin+":"+os.Getenv("PATH"),
-		"MOORAGE_ROOT="+n.Root, "MOORAGE_RUN="+n.Run,
+	cmd.Env = append(os.Environ(), "PATH="+n.wrapper+":"+n.bin+":"+os.Getenv("PATH"),
 		"MCP_INSPECTOR_SECRET_STORE=memory", "MCP_AUTO_OPEN_ENABLED=false")
 	b, err := cmd.Output()
 	var ended *exec.ExitError
@@ -58,16 +65,19 @@ func (n inspector) call(server string, args ...string) (out map[string]any, exit
 	} else if err != nil {
 		n.t.Fatalf("inspector %v: %v", args, err)
 	}
-	if err := json.Unmarshal(b, &out); err != nil && exit == 0 {
+	var answer struct {
+		Result map[string]any `json:"result"`
+	}
+	if err := json.Unmarshal(b, &answer); err != nil && exit == 0 {
 		n.t.Fatalf("inspector %v: %v: %s", args, err, b)
 	}
-	return out, exit
+	return answer.Result, exit
 }
 
 func (n inspector) tool(server, name, args string) (text string, exit int) {
 	n.t.Helper()
-	out, exit := n.call(server, "--method", "tools/call", "--tool-name", name, "--tool-args-json", args)
-	content, _ := out["content"].([]any)
+	result, exit := n.call(server, "--method", "tools/call", "--tool-name", name, "--tool-args-json", args)
+	content, _ := result["content"].([]any)
 	if len(content) == 0 {
 		return "", exit
 	}

@@ -182,13 +182,18 @@ func TestStartThatFailsLeavesNothing(t *testing.T) {
 	}
 	t.Setenv("MOORAGE_OCI_RUNTIME", bad)
 	c := i.client("ann")
-	if _, err := c.Tool("create_container", map[string]any{"container_id": "a"}); err == nil {
-		t.Fatal("it succeeded")
+	c.fails("internal", "create_container", map[string]any{"container_id": "a"})
+	before := i.leftovers() // the image's own layers
+	text := c.fails("internal", "create_container", map[string]any{"container_id": "a"})
+	_, reference, _ := strings.Cut(text, "reference ")
+	reference, _, _ = strings.Cut(reference, ".")
+	if log, err := os.ReadFile(i.Log()); err != nil || reference == "" || !strings.Contains(string(log), reference) {
+		t.Errorf("the log (%v) does not tell more of reference %q: %s", err, reference, text)
 	}
 	if all, _ := c.tool("list_containers", nil).Structured["containers"].([]any); len(all) != 0 {
 		t.Errorf("left behind: %v", all)
 	}
-	if left := i.leftovers(); left != "" {
-		t.Errorf("left behind: %s", left)
+	if after := i.leftovers(); after != before {
+		t.Errorf("left behind: %s, before: %s", after, before)
 	}
 }

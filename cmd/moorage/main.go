@@ -51,7 +51,6 @@ func main() {
 		kong.Description("A container for every bot, driven over MCP."),
 		kong.Configuration(tomlResolver),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err != nil {
@@ -61,7 +60,9 @@ func main() {
 		os.Args = append(os.Args, "--help")
 	}
 	k, err := parser.Parse(os.Args[1:])
-	parser.FatalIfErrorf(err)
+	if err != nil {
+		failUsage(err)
+	}
 	if err := k.Run(); err != nil {
 		if !errors.Is(err, errQuiet) {
 			fmt.Fprintln(os.Stderr, "moorage:", err)
@@ -69,6 +70,18 @@ func main() {
 		stop()
 		os.Exit(1)
 	}
+}
+
+// failUsage answers wrong arguments on standard error: standard output may be an
+// MCP client's.
+func failUsage(err error) {
+	command := "moorage"
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context.Selected() != nil {
+		command = p.Context.Selected().FullPath()
+	}
+	fmt.Fprintf(os.Stderr, "moorage: %v\nRun `%s --help` for what is allowed.\n", err, command)
+	os.Exit(2)
 }
 
 type versionCmd struct{}

@@ -65,12 +65,13 @@ func (c *serveCmd) Run(ctx context.Context) error {
 func (c *serveCmd) logger() (*slog.Logger, func()) {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // the flag's enum allows nothing else
-	var w io.WriteCloser = os.Stderr
+	var w io.Writer = os.Stderr
+	done := func() {}
 	if c.LogFile != "" {
-		w = &lumberjack.Logger{Filename: c.LogFile, MaxSize: logFileMB, MaxBackups: logFilesKept}
+		file := &lumberjack.Logger{Filename: c.LogFile, MaxSize: logFileMB, MaxBackups: logFilesKept}
+		w, done = file, func() { file.Close() }
 	}
-	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
-	return log, func() { w.Close() }
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), done
 }
 
 // binaries finds the agent, and the shim: moorage-shim beside this binary, or
