@@ -2,7 +2,6 @@ package tools
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -120,9 +119,9 @@ func (c *client) cancelRequest(key string) {
 // send writes one message. When that fails the connection is of no use, and
 // everything on it is cancelled.
 func (c *client) send(v any) error {
-	b, err := json.Marshal(v)
+	b, err := encode(v)
 	if err != nil {
-		return fmt.Errorf("encode message: %w", err)
+		return err
 	}
 	c.out.Lock()
 	defer c.out.Unlock()

@@ -166,12 +166,12 @@ func callLine(id any, tool string, args any) string {
 func (c *testClient) call(t testing.TB, tool string, args any) toolResult {
 	t.Helper()
 	r := parseResult(t, c.result(t, callLine("call", tool, args)))
-	if len(r.raw) > ResultMax {
-		t.Errorf("%s: a result of %d bytes", tool, len(r.raw))
-	}
 	schema := outputSchemas()[tool]
 	if schema == nil || r.IsError {
 		return r
+	}
+	if len(r.raw) > ResultMax {
+		t.Errorf("%s: a result of %d bytes", tool, len(r.raw))
 	}
 	if err := schema.Validate(r.Facts); err != nil {
 		t.Errorf("%s: %v in %.600s", tool, err, r.raw)

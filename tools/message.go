@@ -3,6 +3,7 @@ package tools
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"unicode/utf8"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -103,6 +104,39 @@ func rpcError(id json.RawMessage, code int, text string) *mcp.JSONRPCError {
 		e.ID = mcp.NewRequestId(id)
 	}
 	return &e
+}
+
+// toolAnswer is the answer to tools/call as it goes over the wire. mcp-go's own
+// encoding of it goes through a map and copies the body three times.
+type toolAnswer struct {
+	JSONRPC string        `json:"jsonrpc"`
+	ID      mcp.RequestId `json:"id"`
+	Result  struct {
+		Meta       *mcp.Meta      `json:"_meta,omitempty"`
+		ResultType mcp.ResultType `json:"resultType,omitempty"`
+		Content    []mcp.Content  `json:"content"`
+		Facts      any            `json:"structuredContent,omitempty"`
+		IsError    bool           `json:"isError,omitempty"`
+	} `json:"result"`
+}
+
+// encode writes a message.
+func encode(v any) ([]byte, error) {
+	if r, ok := v.(mcp.JSONRPCResponse); ok {
+		if t, ok := r.Result.(*mcp.CallToolResult); ok && t.RawStructuredContent == nil && len(t.InputRequests) == 0 && t.RequestState == "" {
+			a := toolAnswer{JSONRPC: r.JSONRPC, ID: r.ID}
+			a.Result.Meta, a.Result.ResultType, a.Result.IsError = t.Meta, t.ResultType, t.IsError
+			a.Result.Content, a.Result.Facts = t.Content, t.StructuredContent
+			v = a
+		}
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode message: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // answering puts the request's id, as it was sent, into its answer: mcp-go makes

@@ -20,17 +20,13 @@ var textTypes = map[string]string{
 	".ts": "text/typescript", ".tsx": "text/tsx", ".xml": "text/xml", ".yaml": "application/yaml", ".yml": "application/yaml",
 }
 
-// mimeType tells a file's type by its first bytes, and by its name where those
-// only tell that it is text.
+// mimeType tells a file's type by its name where its first bytes are text, and
+// else, or when the name says nothing, by those.
 func mimeType(name fsbridge.Path, head []byte) string {
-	found := mimetype.Detect(head).String()
-	if base, _, _ := strings.Cut(found, ";"); base != "text/plain" {
-		return found
-	}
-	if t, ok := textTypes[strings.ToLower(path.Ext(string(name)))]; ok {
+	if t, ok := textTypes[strings.ToLower(path.Ext(string(name)))]; ok && fsbridge.IsText(head[:wholeRunes(head)]) {
 		return t
 	}
-	return found
+	return mimetype.Detect(head).String()
 }
 
 // isImage says that a type is one that models are shown.

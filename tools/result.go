@@ -66,6 +66,9 @@ func escapedLen(c byte) int {
 // fit is the length of the longest beginning of text, in whole characters, that
 // takes at most max bytes as JSON.
 func fit(text []byte, max int) int {
+	if len(text) <= max/6 {
+		return len(text) // even if all of it has to be escaped
+	}
 	size := 0
 	for i, c := range text {
 		n := escapedLen(c)
