@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"os"
 	"os/signal"
 	"runtime"
 	"sync"
@@ -29,8 +30,11 @@ const (
 func Run(ctx context.Context, socket string, o Options) error {
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer stop()
-	// A terminal's or a pipe's end is no reason for PID 1 to die.
-	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
+	// The end of a terminal, or of the pipe that stderr is, is no reason for PID 1
+	// to die. They are caught, not ignored: commands would inherit that.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, unix.SIGHUP, unix.SIGPIPE)
+	defer signal.Stop(caught)
 	a, err := New(o)
 	if err != nil {
 		return err

@@ -76,10 +76,10 @@ func (c *capture) run() {
 			break
 		}
 	}
+	c.file.Close() // not under mu: it waits for drain
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closeSpool()
-	c.file.Close()
 }
 
 // pump moves what one read gives. It reports whether there may be more.
