@@ -135,6 +135,9 @@ func (o Options) config() *config.Config {
 				"socket_dir": filepath.Join(o.Run, "s"),
 				"env":        []string{shim.Env},
 			},
+			// Its default frees the disk only after a hundred changes, whatever
+			// was deleted.
+			"io.containerd.gc.v1.scheduler": map[string]any{"deletion_threshold": 1, "schedule_delay": "200ms"},
 		},
 		// Without it the database waits for ever for another owner's lock.
 		Timeouts: map[string]string{"io.containerd.timeout.bolt.open": "1s"},
