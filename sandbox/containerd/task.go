@@ -122,22 +122,28 @@ func (r *Runtime) launch(ctx context.Context, s *slot, d *door, key string, rec 
 }
 
 // makeTask also gets over what is left of an earlier task whose shim or runc was
-// killed: containerd takes a moment to notice and clear up, and says meanwhile
-// that there is no task, and that there is one already.
+// killed, and over another instance that clears up at the same moment.
 func (r *Runtime) makeTask(ctx context.Context, key string, rec record) (client.Task, error) {
 	limit, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
 		task, err := r.newTask(ctx, key, rec)
-		if err == nil || !alreadyThere(err) || pause(limit, wait) != nil {
+		if err == nil || !passes(err) || pause(limit, wait) != nil {
 			return task, err
 		}
 		r.purge(ctx, key)
 	}
 }
 
-func alreadyThere(err error) bool {
-	return errdefs.IsAlreadyExists(err) || strings.Contains(err.Error(), "already exists") || strings.Contains(err.Error(), "file exists")
+// passes reports whether an error goes away when one waits, or purges. containerd
+// takes a moment to notice that a shim is gone, and says meanwhile that there is
+// no task, and that there is one already. The parent of all instances' cgroups
+// is removed by the last one that closes, which may be between two of the steps
+// by which runc makes ours.
+func passes(err error) bool {
+	text := err.Error()
+	return errdefs.IsAlreadyExists(err) || strings.Contains(text, "already exists") || strings.Contains(text, "file exists") ||
+		strings.Contains(text, "cgroup") && strings.Contains(text, "no such file or directory")
 }
 
 func (r *Runtime) newTask(ctx context.Context, key string, rec record) (client.Task, error) {
