@@ -36,13 +36,18 @@ type report struct {
 	running                 map[key]bool
 	passed, failed, skipped int
 	failures, skips         []string
-	broken                  bool // something failed that is no test
+	failedIn                map[string]bool // packages in which a test failed
+	broken                  bool            // something failed that is no test
+}
+
+func newReport(out io.Writer) *report {
+	return &report{out: out, output: map[key]*strings.Builder{}, running: map[key]bool{}, failedIn: map[string]bool{}}
 }
 
 func main() {
 	strict := flag.Bool("strict", false, "a skipped test is a failure")
 	flag.Parse()
-	r := &report{out: os.Stdout, output: map[key]*strings.Builder{}, running: map[key]bool{}}
+	r := newReport(os.Stdout)
 	if err := r.read(os.Stdin); err != nil {
 		r.breaks(fmt.Sprintf("FAIL read events: %v", err))
 	}
@@ -96,6 +101,9 @@ func (r *report) event(e event) {
 
 // keep stores output until its test ends. A package's own line goes out at once.
 func (r *report) keep(k key, text string) {
+	if k.test == "" && (text == "PASS\n" || text == "FAIL\n") {
+		return // the package's own line says it
+	}
 	if k.test == "" && isPackageLine(text) {
 		fmt.Fprint(r.out, text)
 		return
@@ -136,8 +144,7 @@ func (r *report) end(k key, action string) {
 		r.skipped++
 		r.skips = append(r.skips, name+": "+reason(r.text(k)))
 	case "fail":
-		r.failed++
-		r.failures = append(r.failures, name)
+		r.fail(k.pkg, name)
 		fmt.Fprintf(r.out, "--- failed: %s\n%s", name, r.text(k))
 	}
 	delete(r.output, k)
@@ -152,10 +159,18 @@ func (r *report) endPackage(k key, action string) {
 		}
 	}
 	if action == "fail" {
-		r.broken = true
 		fmt.Fprint(r.out, r.text(k))
+		if !r.failedIn[k.pkg] {
+			r.fail(k.pkg, k.pkg+": the package itself: it does not build, or ended with an error")
+		}
 	}
 	delete(r.output, k)
+}
+
+func (r *report) fail(pkg, name string) {
+	r.failed++
+	r.failures = append(r.failures, name)
+	r.failedIn[pkg] = true
 }
 
 func (r *report) text(k key) string {

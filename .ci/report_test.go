@@ -8,7 +8,7 @@ import (
 func run(t *testing.T, strict bool, lines ...string) (string, bool) {
 	t.Helper()
 	var out strings.Builder
-	r := &report{out: &out, output: map[key]*strings.Builder{}, running: map[key]bool{}}
+	r := newReport(&out)
 	if err := r.read(strings.NewReader(strings.Join(lines, "\n"))); err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +61,14 @@ func TestBuildFailureAndForeignFailureCount(t *testing.T) {
 		if out, ok := run(t, false, line); ok || !strings.HasSuffix(out, "0 passed, 1 failed, 0 skipped\n") {
 			t.Errorf("%s: %v %q", line, ok, out)
 		}
+	}
+}
+
+func TestPackageThatFailsWithoutATestCounts(t *testing.T) {
+	line := `{"Action":"output","Package":"p","Output":"FAIL\tp [setup failed]\n"}`
+	out, ok := run(t, false, line, `{"Action":"fail","Package":"p"}`, `{"Action":"fail","Package":"q"}`)
+	if ok || !strings.HasPrefix(out, "FAIL\tp [setup failed]\n") || !strings.HasSuffix(out, "0 passed, 2 failed, 0 skipped\n") {
+		t.Fatalf("%v %q", ok, out)
 	}
 }
 
