@@ -3,6 +3,7 @@ package fsbridge
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -72,14 +73,10 @@ func (c *Client) begin(ctx context.Context, l *call, params any, data []byte) er
 		return nil
 	case !sent:
 		c.forget(l)
-	case ctx.Err() != nil:
-		c.abandon(l)
 	default:
-		c.fail(err)
-		<-l.done
-		err = l.err
+		c.abandon(l)
 	}
-	return fmt.Errorf("%v: %w", l.op, err)
+	return fmt.Errorf("%v: %w", l.op, c.lost(err))
 }
 
 func (c *Client) register(l *call) error {
@@ -95,6 +92,16 @@ func (c *Client) register(l *call) error {
 	l.id = c.lastID
 	c.calls[l.id] = l
 	return nil
+}
+
+// lost is the error of a frame that could not be sent: if that is because the
+// connection has ended, then the cause of that.
+func (c *Client) lost(err error) error {
+	if !errors.Is(err, ErrClosed) {
+		return err
+	}
+	c.fail(err)
+	return c.Err()
 }
 
 // forget takes back a call whose request was not sent.

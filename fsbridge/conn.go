@@ -96,7 +96,11 @@ func (c *Conn) peek(n int) ([]byte, error) {
 	if c.br.Buffered() < n {
 		defer c.watch()()
 	}
-	return c.br.Peek(n)
+	b, err := c.br.Peek(n)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return b, err
 }
 
 // readBody reads what follows f's header. JSON and data share one allocation.
@@ -110,7 +114,9 @@ func (c *Conn) readBody(f *Frame) error {
 		defer c.watch()()
 	}
 	b := c.buffer(f.Kind, n)
-	if _, err := io.ReadFull(c.br, b); err != nil {
+	if _, err := io.ReadFull(c.br, b); err == io.EOF {
+		return io.ErrUnexpectedEOF
+	} else if err != nil {
 		return err
 	}
 	f.JSON, f.Data = b[:f.JSONLen:f.JSONLen], b[f.JSONLen:]

@@ -61,7 +61,7 @@ func (c *Client) drain(ctx context.Context, l *call, limit int64, w io.Writer) (
 			l.in.Grant(used)
 			if err := c.conn.WriteCredit(ctx, l.id, used); err != nil {
 				c.abandon(l)
-				return written, fmt.Errorf("%v: %w", l.op, err)
+				return written, fmt.Errorf("%v: %w", l.op, c.lost(err))
 			}
 			used = 0
 		}
@@ -101,7 +101,7 @@ func (c *Client) upload(ctx context.Context, op Op, params any, r io.Reader, res
 		return c.finish(ctx, l, result)
 	default:
 		c.abandon(l)
-		return nil, fmt.Errorf("%v: %w", op, err)
+		return nil, fmt.Errorf("%v: %w", op, c.lost(err))
 	}
 }
 

@@ -168,11 +168,16 @@ func (e *env) eventually(what string, f func() bool) {
 	}
 }
 
-// alive reports whether a process of the target runs.
+// alive reports whether a process of the target runs. One that has ended counts
+// until it is reaped if the agent is PID 1, whose duty that is.
 func (e *env) alive(pid string) bool {
 	e.Helper()
-	out := e.sh("if kill -0 " + strings.TrimSpace(pid) + " 2>/dev/null; then echo yes; fi")
-	return out != ""
+	pid = strings.TrimSpace(pid)
+	ended := `""|*") Z "*`
+	if e.Client.Hello().PID == 1 {
+		ended = `""`
+	}
+	return e.sh(`case "$(cat /proc/`+pid+`/stat 2>/dev/null)" in `+ended+`) ;; *) echo yes ;; esac`) != ""
 }
 
 func ptr[T any](v T) *T { return &v }
