@@ -35,8 +35,8 @@ func (m *Manager) Agent(ctx context.Context, bot Bot, id ContainerID) (Agent, er
 			return Agent{}, err
 		}
 		if made {
-			c, err := m.running(ctx, ref)
-			return Agent{Client: c.Client, Ref: ref, Created: true, Started: true}, err
+			a, err := m.running(ctx, ref)
+			return Agent{Client: a.Client, Ref: ref, Created: true, Started: true}, err
 		}
 	}
 	if c := m.open(ref); c != nil {
@@ -56,8 +56,39 @@ func (m *Manager) open(ref Ref) *fsbridge.Client {
 	return c
 }
 
-// running makes sure that the container runs and its agent is connected.
+// running makes sure that the container runs and its agent is connected. A
+// caller who leaves does not undo a start that has begun: the next one needs it.
 func (m *Manager) running(ctx context.Context, ref Ref) (Agent, error) {
+	type outcome struct {
+		agent Agent
+		err   error
+	}
+	done := make(chan outcome, 1)
+	m.mu.Lock()
+	closed := m.closed
+	if !closed {
+		m.watch.Go(func() {
+			a, err := m.ensureRunning(ctx, ref)
+			done <- outcome{a, err}
+		})
+	}
+	m.mu.Unlock()
+	if closed {
+		return Agent{}, errClosed(ref)
+	}
+	select {
+	case o := <-done:
+		return o.agent, o.err
+	case <-ctx.Done():
+		return Agent{}, fmt.Errorf("wait for container %s to start: %w", ref.ID, ctx.Err())
+	}
+}
+
+func errClosed(ref Ref) error {
+	return fmt.Errorf("container %s: %w: the server is stopping", ref.ID, ErrUnavailable)
+}
+
+func (m *Manager) ensureRunning(ctx context.Context, ref Ref) (Agent, error) {
 	unlock, err := m.containers.lock(ctx, ref)
 	if err != nil {
 		return Agent{}, fmt.Errorf("wait for container %s: %w", ref.ID, err)
@@ -66,8 +97,6 @@ func (m *Manager) running(ctx context.Context, ref Ref) (Agent, error) {
 	if c := m.open(ref); c != nil {
 		return Agent{Client: c, Ref: ref}, nil
 	}
-	// A start that has begun is finished, also for a caller who has left: the
-	// next one needs it too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
 	st, err := m.rt.Status(ctx, ref)
@@ -138,7 +167,7 @@ func (m *Manager) keep(ref Ref, c *fsbridge.Client) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return fmt.Errorf("keep the agent of %s: %w: the server is stopping", ref.ID, ErrUnavailable)
+		return errClosed(ref)
 	}
 	m.agents[ref] = c
 	m.watch.Go(func() {

@@ -70,7 +70,7 @@ type Manager struct {
 	agents  map[Ref]*fsbridge.Client // open, or just closed
 	current map[Bot]Ref              // what a call without an id means; absent: not known
 	closed  bool
-	watch   sync.WaitGroup // one for each client that is watched
+	watch   sync.WaitGroup // one for each client that is watched, and each start
 }
 
 // NewManager makes a Manager on a runtime. It starts nothing.

@@ -168,9 +168,10 @@ func (s *Server) serve(d definition, work worker) server.ToolHandlerFunc {
 // worker is a tool from its arguments to its result.
 type worker func(ctx context.Context, c *call, arguments any) (*mcp.CallToolResult, error)
 
-// limited runs work in a slot of the bot's, and leaves it behind when it goes on
-// after ctx has ended: the Manager finishes starts, stops and deletions that it
-// has begun, each within a time of its own.
+// limited runs work in a slot of the bot's. What may be long is left behind when
+// it goes on after ctx has ended: the Manager finishes creations, stops and
+// deletions that it has begun, each within a time of its own. All else returns
+// with its context, and needs no goroutine of its own.
 func (s *Server) limited(ctx context.Context, c *call, d definition, arguments any, work worker) (*mcp.CallToolResult, error) {
 	if c.bot == "" {
 		return nil, hidden(errors.New("a call without a bot: the transport set none"))
@@ -178,6 +179,10 @@ func (s *Server) limited(ctx context.Context, c *call, d definition, arguments a
 	free, err := s.limits.take(ctx, c.bot, d.long)
 	if err != nil {
 		return nil, err
+	}
+	if !d.long {
+		defer free()
+		return recovered(ctx, c, arguments, work)
 	}
 	type outcome struct {
 		res *mcp.CallToolResult

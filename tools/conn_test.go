@@ -89,7 +89,7 @@ func newBench(t testing.TB) *bench {
 			return r, nil
 		}
 	})
-	add(b.Server, definition{name: "stubborn"}, func(ctx context.Context, _ *call, in echoInput) (r reply[echoFacts], err error) {
+	add(b.Server, definition{name: "stubborn", long: true}, func(ctx context.Context, _ *call, in echoInput) (r reply[echoFacts], err error) {
 		b.entered <- in.Text
 		<-b.release
 		b.ended <- in.Text
