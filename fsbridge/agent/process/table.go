@@ -221,6 +221,11 @@ func (t *Table) all() []*Process {
 // ends. As PID 1 that is every process of the container.
 func (t *Table) Terminate(ctx context.Context) {
 	t.signal(unix.SIGTERM)
+	for _, p := range t.all() {
+		if p.session { // a shell at a terminal passes over SIGTERM
+			p.signal(unix.SIGHUP)
+		}
+	}
 	t.signal(unix.SIGCONT)
 	for t.alive() {
 		select {

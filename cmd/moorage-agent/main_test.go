@@ -1,0 +1,385 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"moorage/fsbridge"
+	"moorage/fsbridge/fstest"
+)
+
+// program is the agent as it is shipped.
+var program string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "moorage-agent-")
+	if err != nil {
+		panic(err)
+	}
+	program = filepath.Join(dir, "agent")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	err = build.Run()
+	code := 1
+	if err == nil {
+		code = m.Run()
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func TestSize(t *testing.T) {
+	info, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() >= 4<<20 {
+		t.Errorf("the agent has %d bytes, the limit is 4 MiB", info.Size())
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want arguments
+		bad  string
+	}{
+		{"", arguments{socket: defaultSocket, spool: defaultSpool}, ""},
+		{"--socket /s --spool /d", arguments{socket: "/s", spool: "/d"}, ""},
+		{"--help", arguments{socket: defaultSocket, spool: defaultSpool, help: true}, ""},
+		{"--socket", arguments{}, "needs a value"},
+		{"--sock /s", arguments{}, `unknown argument "--sock"`},
+	} {
+		got, err := parse(strings.Fields(c.args))
+		if c.bad == "" && (err != nil || got != c.want) || c.bad != "" && (err == nil || !strings.Contains(err.Error(), c.bad)) {
+			t.Errorf("%q: got %+v, %v", c.args, got, err)
+		}
+	}
+	out, err := exec.Command(program, "--nonsense").CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !bytes.Contains(out, []byte("usage:")) {
+		t.Errorf("got %v: %s", err, out)
+	}
+}
+
+// TestSuite is the suite of the operations, with the agent as PID 1.
+func TestSuite(t *testing.T) {
+	c := newContainer(t, program, limits{})
+	c.busybox()
+	c.start()
+	client := c.connect()
+	fstest.Run(t, func(t *testing.T) fstest.Target {
+		host, err := os.MkdirTemp(filepath.Join(c.bundle, "data"), "test-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(host, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return fstest.Target{Client: client, Dir: "/data/" + filepath.Base(host), HostDir: host, Root: true, Shell: true}
+	})
+}
+
+// TestNothingInTheImage: no shell, no user database, no /tmp, one static program.
+func TestNothingInTheImage(t *testing.T) {
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Skip("no busybox")
+	}
+	c := newContainer(t, program, limits{})
+	c.run("cp", busybox, filepath.Join(c.bundle, "rootfs", "busybox"))
+	c.start()
+	client := c.connect()
+	hello := client.Hello()
+	f, err := os.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if id, err := fsbridge.BuildOf(f); err != nil || id != hello.Build || hello.PID != 1 {
+		t.Errorf("hello is %+v, the program is %q, %v", hello, id, err)
+	}
+	for user, want := range map[string]string{"": "0\n", "1000": "1000\n", "1000:1000": "1000\n"} {
+		req := fsbridge.ExecRequest{Argv: []string{"/busybox", "id", "-u"}, User: user, Wait: fsbridge.WaitMax}
+		res, out, err := client.Exec(t.Context(), req, nil)
+		if err != nil || string(out.StdoutHead) != want || res.StdoutPath == "" {
+			t.Errorf("user %q: got %q, %+v, %v", user, out.StdoutHead, res, err)
+		}
+	}
+	if _, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Command: "true"}, nil); !errors.Is(err, fsbridge.ErrNoShell) {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Argv: []string{"/busybox"}, User: "root"}, nil); !errors.Is(err, fsbridge.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := client.Write(t.Context(), fsbridge.WriteRequest{Path: "f"}, []byte("x")); err != nil {
+		t.Error(err)
+	}
+	_, out, err := client.Exec(t.Context(), fsbridge.ExecRequest{Argv: []string{"/busybox", "env"}, Wait: fsbridge.WaitMax}, nil)
+	if err != nil || !strings.Contains(string(out.StdoutHead), "IMAGE=test\n") || !strings.Contains(string(out.StdoutHead), "HOME=/\n") {
+		t.Errorf("got %q, %v", out.StdoutHead, err)
+	}
+	if names := c.leaks(client); len(names) > 0 {
+		t.Errorf("a command has the descriptors %q", names)
+	}
+}
+
+// leaks returns what a command has open besides its three streams.
+func (c *container) leaks(client *fsbridge.Client) []string {
+	req := fsbridge.ExecRequest{Argv: []string{"/busybox", "ls", "/proc/self/fd"}, Wait: fsbridge.WaitMax}
+	_, out, err := client.Exec(c.t.Context(), req, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	names := strings.Fields(string(out.StdoutHead))
+	if len(names) < 3 {
+		c.t.Fatalf("got %q", names)
+	}
+	return names[min(4, len(names)):] // the fourth is ls's own
+}
+
+// TestRedial: a server that has gone and come back finds the same agent and the
+// same processes.
+func TestRedial(t *testing.T) {
+	c := newContainer(t, program, limits{})
+	c.busybox()
+	c.start()
+	client := c.connect()
+	res, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Command: "sleep 1000"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var foreground sync.WaitGroup
+	foreground.Go(func() {
+		_, _, err := client.Exec(ctx, fsbridge.ExecRequest{Command: "touch /data/started; sleep 1000", Wait: fsbridge.WaitMax}, nil)
+		if !errors.Is(err, fsbridge.ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	})
+	waitFor(t, func() bool {
+		_, _, err := client.Stat(t.Context(), fsbridge.StatRequest{Path: "started"})
+		return err == nil
+	})
+	client.Close()
+	foreground.Wait()
+	again := c.connect()
+	if again.Hello() != client.Hello() {
+		t.Errorf("hello was %+v, is %+v", client.Hello(), again.Hello())
+	}
+	if _, out := sh(t, again, "cat /proc/[0-9]*/comm | grep -c sleep; cat "+string(res.StdoutPath)); out != "2\n" {
+		t.Errorf("%q processes are left of 2", out)
+	}
+}
+
+func waitFor(t *testing.T, f func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
+// TestStop: SIGTERM ends the container at once, however many processes it has.
+func TestStop(t *testing.T) {
+	c := newContainer(t, program, limits{})
+	c.busybox()
+	c.start()
+	client := c.connect()
+	for _, line := range []string{"sleep 1000", "trap 'echo bye > /data/bye; exit' TERM; while :; do sleep 0.01; done", "kill -STOP $$"} {
+		if _, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Command: line}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	req := fsbridge.ExecRequest{Argv: []string{"sh", "-i"}, TTY: &fsbridge.WinSize{}}
+	if _, _, err := client.Exec(t.Context(), req, nil); err != nil {
+		t.Fatal(err)
+	}
+	sh(t, client, "(setsid sleep 1000 &)")
+	sh(t, client, "sleep 0.2")
+	start := time.Now()
+	c.signal("TERM")
+	<-c.exited
+	if d := time.Since(start); d > 3*time.Second {
+		t.Errorf("it took %v", d)
+	}
+	if b, err := os.ReadFile(filepath.Join(c.bundle, "data", "bye")); err != nil || string(b) != "bye\n" {
+		t.Errorf("a process was not asked to end: %q, %v", b, err)
+	}
+}
+
+// TestOrphans: PID 1 reaps what others leave.
+func TestOrphans(t *testing.T) {
+	c := newContainer(t, program, limits{})
+	c.busybox()
+	c.start()
+	client := c.connect()
+	sh(t, client, "i=0; while [ $i -lt 200 ]; do (setsid true &); i=$((i+1)); done")
+	waitFor(t, func() bool {
+		_, out := sh(t, client, "cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z '")
+		return strings.TrimSpace(out) == "0"
+	})
+}
+
+// TestPIDsLimit: at the limit of processes the agent still works, and says which
+// limit it is.
+func TestPIDsLimit(t *testing.T) {
+	c := newContainer(t, program, limits{pids: 100})
+	c.busybox()
+	c.start()
+	client := c.connect()
+	var limit error
+	for range 101 {
+		req := fsbridge.ExecRequest{Argv: []string{"sleep", "1000"}, Timeout: 5 * time.Second}
+		if _, _, limit = client.Exec(t.Context(), req, nil); limit != nil {
+			break
+		}
+	}
+	if !errors.Is(limit, fsbridge.ErrLimit) || !strings.Contains(limit.Error(), "pids limit of 100") {
+		t.Errorf("got %v", limit)
+	}
+	content := bytes.Repeat([]byte("x"), 500_000)
+	var wg sync.WaitGroup
+	for i := range 64 {
+		path := fsbridge.Path(fmt.Sprintf("f%d", i))
+		wg.Go(func() {
+			for range 5 {
+				if _, err := client.Write(t.Context(), fsbridge.WriteRequest{Path: path}, content); err != nil {
+					t.Error(err)
+				}
+				if n, err := client.ReadTo(t.Context(), path, 0, -1, io.Discard); n != int64(len(content)) || err != nil {
+					t.Error(n, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	waitFor(t, func() bool {
+		res, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Argv: []string{"true"}, Wait: fsbridge.WaitMax}, nil)
+		return err == nil && res.State == fsbridge.Exited
+	})
+}
+
+// TestForkBomb: a command that forks for ever harms only itself.
+func TestForkBomb(t *testing.T) {
+	c := newContainer(t, program, limits{pids: 100})
+	c.busybox()
+	c.start()
+	client := c.connect()
+	bomb := fsbridge.ExecRequest{
+		Command: "f() { f | f & }; while :; do (f) 2>/dev/null; done",
+		Timeout: 2 * time.Second, Wait: fsbridge.WaitMax,
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if res, _, err := client.Exec(t.Context(), bomb, nil); err != nil || res.State == fsbridge.Running {
+			t.Errorf("the bomb: %+v, %v", res, err)
+		}
+	}()
+	for going := true; going; {
+		select {
+		case <-done:
+			going = false
+		default:
+		}
+		if _, err := client.Write(t.Context(), fsbridge.WriteRequest{Path: "f"}, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Argv: []string{"true"}}, nil)
+		if err != nil && !errors.Is(err, fsbridge.ErrLimit) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestMemoryHog: it is killed, told as such, and the agent goes on.
+func TestMemoryHog(t *testing.T) {
+	c := newContainer(t, program, limits{memory: 64 << 20})
+	c.busybox()
+	c.start()
+	client := c.connect()
+	for _, req := range []fsbridge.ExecRequest{
+		{Argv: []string{"awk", `BEGIN { s = "x"; while (1) s = s s }`}},
+		{Command: `awk 'BEGIN { s = "x"; while (1) s = s s }'; exit $?`},
+	} {
+		req.Wait = fsbridge.WaitMax
+		res, out, err := client.Exec(t.Context(), req, nil)
+		if err != nil || !res.OOMKilled {
+			t.Errorf("got %+v, %s, %v", res, out.StderrHead, err)
+		}
+	}
+	if res, _ := sh(t, client, "kill -9 $$"); res.OOMKilled {
+		t.Errorf("a plain kill: got %+v", res)
+	}
+	if _, out := sh(t, client, "cat /proc/self/oom_score_adj /proc/1/oom_score_adj"); !strings.HasPrefix(out, "500\n") || strings.HasSuffix(out, "500\n500\n") {
+		t.Errorf("oom_score_adj of a command and of the agent: %q", out)
+	}
+}
+
+// TestKilled: an agent that is killed in the middle of a write leaves a
+// temporary file, which the next one removes; the written file is as it was.
+func TestKilled(t *testing.T) {
+	c := newContainer(t, program, limits{})
+	c.busybox()
+	c.start()
+	client := c.connect()
+	if _, err := client.Write(t.Context(), fsbridge.WriteRequest{Path: "dir/f"}, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	foreign := filepath.Join(c.bundle, "data", "dir", ".moorage-tmp-0123456789abcdef-1")
+	if err := os.WriteFile(foreign, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	temps := func() int {
+		found, _ := filepath.Glob(filepath.Join(c.bundle, "data", "dir", ".moorage-tmp-*"))
+		return len(found)
+	}
+	r, w := io.Pipe()
+	var upload sync.WaitGroup
+	upload.Go(func() {
+		if _, err := client.WriteFrom(t.Context(), fsbridge.WriteRequest{Path: "dir/f"}, r); err == nil {
+			t.Error("the write was carried out")
+		}
+	})
+	w.Write(make([]byte, 200_000))
+	waitFor(t, func() bool { return temps() == 2 })
+	c.signal("KILL")
+	<-c.exited
+	w.Close()
+	upload.Wait()
+	if temps() != 2 {
+		t.Fatal("the agent was not killed in the middle of a write")
+	}
+	c.run("runc", "--root", filepath.Join(c.bundle, "runc"), "delete", "--force", c.id)
+	c.start()
+	client = c.connect()
+	waitFor(t, func() bool { return temps() == 1 })
+	if _, err := os.Stat(foreign); err != nil {
+		t.Errorf("another agent's temporary file: %v", err)
+	}
+	if b, err := os.ReadFile(filepath.Join(c.bundle, "data", "dir", "f")); err != nil || string(b) != "old" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if entries, err := os.ReadDir(filepath.Join(c.bundle, "rootfs", ".moorage", "spool")); err != nil || len(entries) > 1 {
+		t.Errorf("the spool has %v, %v", entries, err)
+	}
+}
