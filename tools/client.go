@@ -45,6 +45,7 @@ type client struct {
 	requests map[string]*request
 	closed   bool
 	running  sync.WaitGroup
+	workers  *workers
 }
 
 var errDuplicateID = errors.New("a request with this id is in flight")
@@ -55,6 +56,7 @@ func (s *Server) newClient(ctx context.Context, bot sandbox.Bot, write func([]by
 		space: semaphore.NewWeighted(inFlightBytes), requests: map[string]*request{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(withBot(ctx, bot))
+	c.workers = newWorkers(c.ctx.Done())
 	return c
 }
 
@@ -80,11 +82,11 @@ func (c *client) accept(ctx context.Context, m message) error {
 		}
 		return err
 	}
-	go func() {
+	c.workers.run(func() {
 		defer c.running.Done()
 		defer c.space.Release(weight)
 		r.serve()
-	}()
+	})
 	return nil
 }
 
@@ -143,6 +145,7 @@ func (c *client) close() {
 	c.mu.Unlock()
 	c.cancel(context.Canceled)
 	c.running.Wait()
+	c.workers.wait()
 }
 
 // request is one request of a client. To mcp-go it is a session of its own, so
