@@ -19,7 +19,7 @@ import (
 // engine is a kind of containerd under test.
 type engine struct {
 	name  string
-	start func(t *testing.T, dir string) (c *client.Client, runtimeName string, stop func())
+	start func(t testing.TB, dir string) (c *client.Client, runtimeName string, stop func())
 }
 
 var engines = []engine{{"embedded", startEmbedded}, {"system", startSystem}}
@@ -34,7 +34,7 @@ func onEach(t *testing.T, test func(t *testing.T, f *fixture)) {
 // fixture is a Runtime on directories of its own.
 type fixture struct {
 	*Runtime
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	opts   Options
 	engine engine
@@ -45,19 +45,19 @@ type fixture struct {
 
 // newFixture opens a Runtime. At the test's end all its containers are deleted,
 // and nothing may be left.
-func newFixture(t *testing.T, e engine) *fixture {
+func newFixture(t testing.TB, e engine) *fixture {
 	t.Helper()
 	needRoot(t)
 	return openFixture(t, e, sandboxtest.Dir(t))
 }
 
 // adoptFixture opens one on directories that an embedding server has left.
-func adoptFixture(t *testing.T, dir string) *fixture {
+func adoptFixture(t testing.TB, dir string) *fixture {
 	t.Helper()
 	return openFixture(t, engines[0], dir)
 }
 
-func openFixture(t *testing.T, e engine, dir string) *fixture {
+func openFixture(t testing.TB, e engine, dir string) *fixture {
 	t.Helper()
 	f := &fixture{t: t, dir: dir, engine: e, opts: Options{
 		Root: filepath.Join(dir, "root"), Run: filepath.Join(dir, "run"), AgentPath: agentPath, Log: testLog(t),
@@ -67,7 +67,7 @@ func openFixture(t *testing.T, e engine, dir string) *fixture {
 	return f
 }
 
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("containers need root")
@@ -170,7 +170,7 @@ func (f *fixture) pid(ref sandbox.Ref) int {
 	return int(task.Pid())
 }
 
-func startEmbedded(t *testing.T, dir string) (*client.Client, string, func()) {
+func startEmbedded(t testing.TB, dir string) (*client.Client, string, func()) {
 	t.Helper()
 	e, err := embed.Start(context.Background(), embed.Options{
 		Root: filepath.Join(dir, "root"), Run: filepath.Join(dir, "run"), ShimPath: shimPath, Log: testLog(t),
@@ -181,12 +181,12 @@ func startEmbedded(t *testing.T, dir string) (*client.Client, string, func()) {
 	return e.Client(), e.RuntimeName(), func() { e.Close() }
 }
 
-func startSystem(t *testing.T, dir string) (*client.Client, string, func()) {
+func startSystem(t testing.TB, dir string) (*client.Client, string, func()) {
 	t.Helper()
 	return dialSystem(t, sandboxtest.StartSystem(t, dir))
 }
 
-func dialSystem(t *testing.T, s *sandboxtest.System) (*client.Client, string, func()) {
+func dialSystem(t testing.TB, s *sandboxtest.System) (*client.Client, string, func()) {
 	t.Helper()
 	c, err := client.New(s.Address)
 	if err != nil {
@@ -199,7 +199,7 @@ func dialSystem(t *testing.T, s *sandboxtest.System) (*client.Client, string, fu
 }
 
 // testLog shows warnings and worse with the test.
-func testLog(t *testing.T) *slog.Logger {
+func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 

@@ -23,19 +23,24 @@ import (
 // shimPID finds the shim: the parent of the container's PID 1.
 func (f *fixture) shimPID(ref sandbox.Ref) int {
 	f.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", f.pid(ref)))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	pid, err := strconv.Atoi(fields[1])
-	if err != nil || pid < 2 {
-		f.t.Fatalf("parent of PID 1 is %q", fields[1])
-	}
-	return pid
+	return parent(f.t, f.pid(ref))
 }
 
-func kill(t *testing.T, pid int) {
+func parent(t testing.TB, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	ppid, err := strconv.Atoi(fields[1])
+	if err != nil || ppid < 2 {
+		t.Fatalf("the parent of process %d is %q", pid, fields[1])
+	}
+	return ppid
+}
+
+func kill(t testing.TB, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -122,27 +127,53 @@ func TestKilledShimStartAtOnce(t *testing.T) {
 	}
 }
 
+// While no server runs, nobody sees an end; the next server does.
 func TestKilledWhileNoServer(t *testing.T) {
 	for _, victim := range []string{"agent", "shim", "both"} {
 		t.Run(victim, func(t *testing.T) {
-			f := newFixture(t, engines[0])
-			f.create(ref)
-			f.keep(ref)
-			pid, shim := f.pid(ref), f.shimPID(ref)
-			f.close()
+			needRoot(t)
+			dir := sandboxtest.Dir(t)
+			pid := killedServer(t, dir)
+			shim := parent(t, pid)
 			if victim != "agent" {
 				kill(t, shim)
 			}
 			if victim != "shim" {
 				kill(t, pid)
 			}
-			f.open()
-			if st, err := f.Status(context.Background(), ref); err != nil || st.State != sandbox.StateStopped {
-				t.Errorf("state %v, %v", st.State, err)
-			}
+			f := adoptFixture(t, dir)
+			sandboxtest.Eventually(t, waitFor, func() bool {
+				st, err := f.Status(context.Background(), ref)
+				return err == nil && st.State == sandbox.StateStopped
+			}, func() string { return "it is not seen to have ended" })
 			f.survives(ref)
 		})
 	}
+}
+
+// Somebody removes the files of a task that runs, by which its shim lives.
+func TestLostBundle(t *testing.T) {
+	f := newFixture(t, engines[0])
+	f.create(ref)
+	f.keep(ref)
+	key := keyOf(f.instance, ref)
+	bundle := filepath.Join(f.opts.Run, "containerd/io.containerd.runtime.v2.task/moorage", key)
+	entries, err := os.ReadDir(bundle)
+	if err != nil || len(entries) == 0 {
+		t.Fatalf("%v, %v", entries, err)
+	}
+	for _, e := range entries {
+		if e.Name() == "rootfs" {
+			continue // it is mounted
+		}
+		if err := os.RemoveAll(filepath.Join(bundle, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Stop(context.Background(), ref, 0); err != nil {
+		t.Error(err)
+	}
+	f.survives(ref)
 }
 
 // runc is killed in the middle of its work: the first time it is called.
@@ -190,7 +221,7 @@ func TestAdoption(t *testing.T) {
 func TestContainerdRestart(t *testing.T) {
 	needRoot(t)
 	var system *sandboxtest.System
-	f := newFixture(t, engine{"system", func(t *testing.T, dir string) (*client.Client, string, func()) {
+	f := newFixture(t, engine{"system", func(t testing.TB, dir string) (*client.Client, string, func()) {
 		system = sandboxtest.StartSystem(t, dir)
 		return dialSystem(t, system)
 	}})
@@ -215,11 +246,10 @@ func TestContainerdRestart(t *testing.T) {
 // childEnv makes the test binary a server on the directory that it names.
 const childEnv = "MOORAGE_TEST_CHILD"
 
-// TestKilledServer: SIGKILL of the process that embeds containerd. Its
-// containers go on, and the next server finds them.
-func TestKilledServer(t *testing.T) {
-	needRoot(t)
-	dir := sandboxtest.Dir(t)
+// killedServer starts a server with a container in a process of its own, kills
+// it, and returns the host's number of the container's PID 1.
+func killedServer(t *testing.T, dir string) int {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+dir, "MOORAGE_TEST_BINARIES="+agentPath+":"+shimPath)
 	cmd.Stderr = t.Output()
@@ -242,6 +272,15 @@ func TestKilledServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pid
+}
+
+// SIGKILL of the process that embeds containerd: its containers go on, and the
+// next server finds them.
+func TestKilledServer(t *testing.T) {
+	needRoot(t)
+	dir := sandboxtest.Dir(t)
+	pid := killedServer(t, dir)
 	f := adoptFixture(t, dir)
 	if st, err := f.Status(context.Background(), ref); err != nil || st.State != sandbox.StateRunning {
 		t.Fatalf("state %v, %v", st.State, err)

@@ -30,13 +30,19 @@ func (r *Runtime) Open(ctx context.Context) error {
 		return fmt.Errorf("open runtime: %w", err)
 	}
 	keys, snaps := map[string]bool{}, map[string]bool{}
+	snapshotters := map[string]bool{r.opts.Snapshotter: true}
 	for _, c := range all {
-		keys[c.ID], snaps[c.Labels[labelSnapshot]] = true, true
+		keys[c.ID], snaps[c.Labels[labelSnapshot]], snapshotters[c.Snapshotter] = true, true, true
 		if err := r.adopt(ctx, c); err != nil {
 			r.log.Error("adopt container", "key", c.ID, "err", err)
 		}
 	}
-	if err := r.sweep(ctx, keys, snaps); err != nil {
+	for name := range snapshotters {
+		if err := r.sweepSnapshots(ctx, name, snaps); err != nil {
+			r.log.Warn("remove orphaned snapshots", "snapshotter", name, "err", err)
+		}
+	}
+	if err := r.sweep(ctx, keys); err != nil {
 		r.log.Warn("remove orphans", "err", err)
 	}
 	return nil
@@ -90,11 +96,10 @@ func (r *Runtime) listenTo(s *slot, task client.Task, ref sandbox.Ref) error {
 	return nil
 }
 
-// sweep removes snapshots, directories and cgroups that belong to no record.
-func (r *Runtime) sweep(ctx context.Context, keys, snaps map[string]bool) error {
+// sweep removes mounts, directories and cgroups that belong to no record.
+func (r *Runtime) sweep(ctx context.Context, keys map[string]bool) error {
 	errs := []error{
 		unmountAll(filepath.Join(r.opts.Run, "m")),
-		r.sweepSnapshots(ctx, snaps),
 		removeOthers(filepath.Join(r.opts.Run, "c"), keys),
 		removeOthers(filepath.Join(r.opts.Root, "spool"), keys),
 	}
@@ -112,8 +117,8 @@ func (r *Runtime) sweep(ctx context.Context, keys, snaps map[string]bool) error 
 }
 
 // sweepSnapshots removes active snapshots of this instance that no record names.
-func (r *Runtime) sweepSnapshots(ctx context.Context, keep map[string]bool) error {
-	sn := r.client.SnapshotService(r.opts.Snapshotter)
+func (r *Runtime) sweepSnapshots(ctx context.Context, snapshotter string, keep map[string]bool) error {
+	sn := r.client.SnapshotService(snapshotter)
 	var orphans []string
 	err := sn.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
 		if i.Labels[labelActive] != "" && !keep[i.Name] {

@@ -25,10 +25,12 @@ import (
 
 // Bounds of waits.
 const (
-	undoTimeout  = 10 * time.Second // for undoing, and for removing what is left of a task
-	startTimeout = 30 * time.Second // for making and starting a task, once begun
-	killTimeout  = 10 * time.Second // from SIGKILL to the end of a task
-	stateTimeout = 2 * time.Second  // for a shim to say its task's state
+	undoTimeout   = 10 * time.Second // for undoing what has failed
+	clearTimeout  = 10 * time.Second // for removing a task, or what is left of one
+	forceAfter    = 3 * time.Second  // then the task's shim is killed
+	startTimeout  = 30 * time.Second // for making and starting a task, once begun
+	deleteTimeout = 5 * time.Minute  // for deleting a container and, perhaps, a bot's data
+	stateTimeout  = 2 * time.Second  // for a shim to say its task's state
 )
 
 // plainRuntime is the runtime's name in every record: containerd refuses to
@@ -90,11 +92,18 @@ func New(c *client.Client, o Options) (*Runtime, error) {
 }
 
 func (r *Runtime) prepare() (err error) {
-	for _, dir := range []string{
-		r.opts.Root, r.opts.Run, filepath.Join(r.opts.Root, "spool"), filepath.Join(r.opts.Run, "c"),
-		filepath.Join(r.opts.Run, "runc"), filepath.Join(r.opts.DataRoot, "bots"),
-	} {
+	for _, dir := range []string{r.opts.Root, r.opts.Run} {
 		if err := makeDir(dir, 0o711); err != nil {
+			return err
+		}
+	}
+	// No business of other users of the host. Containers get at what is below by
+	// their mounts.
+	for _, dir := range []string{
+		filepath.Join(r.opts.Root, "spool"), filepath.Join(r.opts.DataRoot, "bots"),
+		filepath.Join(r.opts.Run, "c"), filepath.Join(r.opts.Run, "m"), filepath.Join(r.opts.Run, "runc"),
+	} {
+		if err := makeDir(dir, 0o700); err != nil {
 			return err
 		}
 	}
@@ -126,7 +135,7 @@ func loadInstance(path string) (string, error) {
 	raw := make([]byte, 8)
 	rand.Read(raw)
 	id := hex.EncodeToString(raw)
-	if err := writeFile(path, []byte(id+"\n"), 0o644); err != nil {
+	if err := writeFile(path, []byte(id+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("write instance id: %w", err)
 	}
 	return id, nil

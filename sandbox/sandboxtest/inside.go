@@ -2,6 +2,7 @@ package sandboxtest
 
 import (
 	"bytes"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -156,17 +157,19 @@ func testMissingImage(s *suite) {
 	}
 }
 
-// testFiles runs the suite of the file operations in a real container.
-func testFiles(s *suite) {
+// RunFiles runs the suite of the file operations and commands, package fstest, in
+// a real container.
+func RunFiles(t *testing.T, open func(t *testing.T) Subject) {
+	s := &suite{T: t, Subject: open(t)}
 	c := s.start(s.spec(ann))
 	n := 0
-	fstest.Run(s.T, func(t *testing.T) fstest.Target {
+	fstest.Run(t, func(t *testing.T) fstest.Target {
 		n++
-		dir := "/data/" + strings.Repeat("t", n)
-		target := fstest.Target{Client: c, Dir: dir, Root: true, Shell: true}
-		if _, err := c.Write(t.Context(), fsbridge.WriteRequest{Path: fsbridge.Path(dir + "/.made")}, nil); err != nil {
-			t.Fatal(err)
+		dir := fmt.Sprintf("/data/t%d", n)
+		if out := s.shell(c, "mkdir "+dir); out != "" {
+			t.Fatal(out)
 		}
+		target := fstest.Target{Client: c, Dir: dir, Root: true, Shell: true}
 		if s.DataDir != nil {
 			target.HostDir = filepath.Join(s.DataDir("ann"), filepath.Base(dir))
 		}

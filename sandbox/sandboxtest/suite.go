@@ -50,7 +50,6 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		"MissingImage":   testMissingImage,
 		"Waiting":        testWaiting,
 		"StopIgnored":    testStopIgnored,
-		"FilesInAndOut":  testFiles,
 		"DeleteInPieces": testDelete,
 	} {
 		t.Run(name, func(t *testing.T) { test(&suite{T: t, Subject: open(t)}) })

@@ -76,7 +76,9 @@ func (e *Embedded) Client() *client.Client { return e.client }
 func (e *Embedded) RuntimeName() string { return e.runtime }
 
 // Close stops the server and gives its root free. Shims and their containers go
-// on. It is safe to call it twice.
+// on. It is safe to call it twice. containerd keeps its connections to the shims
+// while the process lives, and clears up after one that dies; so between Close
+// and the process's end a shim's death is better left alone.
 func (e *Embedded) Close() error {
 	e.once.Do(e.stop)
 	return nil

@@ -106,6 +106,10 @@ type tracker struct {
 // wrap sees each descriptor that the pull visits.
 func (t *tracker) wrap(next images.Handler) images.Handler {
 	return images.HandlerFunc(func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		// More than that is refused while it is fetched.
+		if isMetadata(desc) && desc.Size > maxMetadata {
+			return nil, tooLarge(desc, desc.Size)
+		}
 		t.add(desc)
 		children, err := next.Handle(ctx, desc)
 		for _, c := range children {

@@ -23,8 +23,16 @@ import (
 	"moorage/sandbox"
 )
 
-// maxIndex is the most bytes of an index.json.
-const maxIndex = 4 << 20
+// maxMetadata is the most bytes of an index, a manifest or a configuration: they
+// are read into memory.
+const maxMetadata = 4 << 20
+
+// isMetadata: whatever is not a layer is read as JSON somewhere.
+func isMetadata(desc ocispec.Descriptor) bool { return !images.IsLayerType(desc.MediaType) }
+
+func tooLarge(desc ocispec.Descriptor, size int64) error {
+	return fmt.Errorf("%.80q has %d bytes, at most %d", desc.MediaType, size, maxMetadata)
+}
 
 // Import reads an image tar; see sandbox.ImageStore. All its images are unpacked
 // before the first is recorded: all come, or none.
@@ -71,8 +79,8 @@ func (s *Store) read(ctx context.Context, tar io.Reader, name string) ([]images.
 		store.abort(ctx)
 		return nil, src.blame(err)
 	}
-	if index.Size > maxIndex {
-		return nil, src.blame(fmt.Errorf("its index has %d bytes, at most %d", index.Size, maxIndex))
+	if index.Size > maxMetadata {
+		return nil, src.blame(tooLarge(index, index.Size))
 	}
 	b, err := content.ReadBlob(ctx, store, index)
 	if err != nil {
@@ -127,10 +135,14 @@ func annotatedName(a map[string]string) string {
 func (s *Store) complete(ctx context.Context, rec images.Image) error {
 	cs := s.client.ContentStore()
 	img := client.NewImage(s.client, rec)
+	children := images.FilterPlatforms(bounded(cs), platforms.Default())
+	if err := images.Walk(ctx, children, rec.Target); err != nil {
+		return tarError(rec.Name, err)
+	}
 	if _, err := configOf(ctx, img); err != nil {
 		return tarError(rec.Name, err)
 	}
-	walk := images.SetChildrenLabels(cs, images.FilterPlatforms(images.ChildrenHandler(cs), platforms.Default()))
+	walk := images.SetChildrenLabels(cs, children)
 	if err := images.Walk(ctx, walk, rec.Target); err != nil {
 		return tarError(rec.Name, err)
 	}
@@ -141,6 +153,23 @@ func (s *Store) complete(ctx context.Context, rec images.Image) error {
 		return tarError(rec.Name, err)
 	}
 	return nil
+}
+
+// bounded yields a blob's children, and refuses metadata over maxMetadata.
+func bounded(cs content.Store) images.HandlerFunc {
+	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		if !isMetadata(desc) {
+			return nil, nil
+		}
+		info, err := cs.Info(ctx, desc.Digest)
+		if err != nil {
+			return nil, err
+		}
+		if info.Size > maxMetadata {
+			return nil, tooLarge(desc, info.Size)
+		}
+		return images.Children(ctx, cs, desc)
+	}
 }
 
 // record writes an image's name into the store, over an older one.

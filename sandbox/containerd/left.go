@@ -1,8 +1,10 @@
 package containerd
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,9 +30,9 @@ func cgroupsAt(path string) []string {
 func (r *Runtime) hasCgroup(key string) bool { return len(r.cgroupDirs(key)) > 0 }
 
 // killCgroup kills every process that is in the container's cgroups, at most for
-// killTimeout: a process in the kernel may take its time.
+// clearTimeout: a process in the kernel may take its time.
 func (r *Runtime) killCgroup(ctx context.Context, key string) {
-	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	ctx, cancel := context.WithTimeout(ctx, clearTimeout)
 	defer cancel()
 	for {
 		alive := false
@@ -80,6 +82,46 @@ func removeCgroupDir(parent string) {
 	for _, dir := range cgroupsAt(parent) {
 		if os.Remove(dir) == nil {
 			os.Remove(filepath.Dir(dir))
+		}
+	}
+}
+
+// purge removes what containerd no longer knows of a task: processes and cgroups
+// of it, and runc's record.
+func (r *Runtime) purge(ctx context.Context, key string) {
+	r.killCgroup(ctx, key)
+	state := filepath.Join(r.runcRoot(), r.opts.Namespace, key)
+	if _, err := os.Stat(state); err == nil {
+		cmd := exec.CommandContext(ctx, r.opts.OCIRuntime, "--root", filepath.Dir(state), "delete", "--force", key)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			r.log.Warn("remove left task", "key", key, "err", err, "output", string(out[:min(len(out), 400)]))
+		}
+		if err := os.RemoveAll(state); err != nil {
+			r.log.Warn("remove left task", "key", key, "err", err)
+		}
+	}
+	for _, dir := range r.cgroupDirs(key) {
+		removeCgroup(dir)
+	}
+}
+
+// killShim kills the container's shim, which is known by its arguments alone:
+// containerd clears up when its connection to it is gone.
+func (r *Runtime) killShim(key string) {
+	want := []byte("\x00-namespace\x00" + r.opts.Namespace + "\x00-id\x00" + key + "\x00")
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		args, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if err == nil && bytes.Contains(args, want) {
+			r.log.Warn("kill a shim that does not do what it is told", "key", key, "pid", pid)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
 }

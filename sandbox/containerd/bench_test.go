@@ -1,0 +1,59 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"moorage/sandbox"
+)
+
+// BenchmarkColdStart is from a request to the agent's connection, an image that
+// is here taken for granted, by its steps.
+func BenchmarkColdStart(b *testing.B) {
+	f := newFixture(b, engines[0])
+	ctx := context.Background()
+	img, err := f.EnsureImage(ctx, sandbox.BaseImage, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var steps [4]time.Duration
+	n := 0
+	for b.Loop() {
+		n++
+		ref := sandbox.Ref{Bot: "bot", ID: sandbox.ContainerID(fmt.Sprintf("c%d", n))}
+		for i, step := range []func() error{
+			func() error { return f.Create(ctx, sandbox.Spec{Ref: ref, Image: img}) },
+			func() error { return f.Start(ctx, ref) },
+			func() error {
+				c, err := f.Connect(ctx, ref)
+				if err == nil {
+					err = c.Close()
+				}
+				return err
+			},
+			func() error { return f.Delete(ctx, ref, true) },
+		} {
+			begun := time.Now()
+			if err := step(); err != nil {
+				b.Fatal(err)
+			}
+			steps[i] += time.Since(begun)
+		}
+	}
+	for i, name := range []string{"create", "start", "connect", "delete"} {
+		b.ReportMetric(float64(steps[i].Microseconds())/1000/float64(n), name+"-ms")
+	}
+}
+
+// BenchmarkStatus is what a listing costs for each container that runs.
+func BenchmarkStatus(b *testing.B) {
+	f := newFixture(b, engines[0])
+	f.create(ref)
+	for b.Loop() {
+		if _, err := f.Status(context.Background(), ref); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
