@@ -46,7 +46,8 @@ type Runtime interface {
 	Stop(ctx context.Context, ref Ref, grace time.Duration) error
 
 	// Delete kills and removes the container, its record and its active
-	// snapshot. With data it also removes the bot's data.
+	// snapshot. With data it also removes the bot's data, which other containers
+	// of the bot then see emptied. What is half removed already is no error.
 	Delete(ctx context.Context, ref Ref, data bool) error
 
 	// Touch sets the record's UpdatedAt to now.

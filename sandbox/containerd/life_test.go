@@ -57,21 +57,9 @@ func TestConnectGivesUpWithItsContext(t *testing.T) {
 func TestForeignContainers(t *testing.T) {
 	onEach(t, func(t *testing.T, f *fixture) {
 		ctx := f.namespaced(context.Background())
-		spec, err := typeurl.MarshalAny(&specs.Spec{})
-		if err != nil {
-			t.Fatal(err)
-		}
 		key := keyOf(f.instance, ref)
-		cs := f.client.ContainerService()
-		for id, labels := range map[string]map[string]string{
-			key:       nil,
-			"foreign": {labelBot: "bot", labelContainer: "one", labelInstance: "0123456789abcdef"},
-		} {
-			c := containers.Container{ID: id, Labels: labels, Spec: spec, Runtime: containers.RuntimeInfo{Name: plainRuntime}}
-			if _, err := cs.Create(ctx, c); err != nil {
-				t.Fatal(err)
-			}
-		}
+		f.plant(key, nil)
+		f.plant("foreign", map[string]string{labelBot: "bot", labelContainer: "one", labelInstance: "0123456789abcdef"})
 		if all, err := f.List(ctx, ""); err != nil || len(all) != 0 {
 			t.Errorf("list: %v, %v", all, err)
 		}
@@ -100,6 +88,19 @@ func TestForeignContainers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// plant makes a container that is not ours.
+func (f *fixture) plant(id string, labels map[string]string) {
+	f.t.Helper()
+	spec, err := typeurl.MarshalAny(&specs.Spec{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	c := containers.Container{ID: id, Labels: labels, Spec: spec, Runtime: containers.RuntimeInfo{Name: plainRuntime}}
+	if _, err := f.client.ContainerService().Create(f.namespaced(context.Background()), c); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // Two servers on one system containerd, with bots and ids of the same names.

@@ -69,6 +69,22 @@ func image(t *testing.T, platform string) v1.Image {
 	return img
 }
 
+// hugeConfig is an image whose configuration is over maxMetadata.
+func hugeConfig(t *testing.T) v1.Image {
+	t.Helper()
+	config, err := image(t, platform()).ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = config.DeepCopy()
+	config.Config.Env = []string{"A=" + strings.Repeat("x", maxMetadata)}
+	img, err := mutate.ConfigFile(image(t, platform()), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
 func (r *testRegistry) push(t *testing.T, repo string, img v1.Image) string {
 	t.Helper()
 	ref, err := name.ParseReference(r.host + "/" + repo)
@@ -178,6 +194,12 @@ func TestPullFails(t *testing.T) {
 		t.Logf("%s: %v", name, err)
 		expectCause(t, err, c.want)
 	}
+	expectNothing(t, s)
+}
+
+func TestPullRefuses(t *testing.T) {
+	s := newStore(t)
+	ctx := context.Background()
 	r := newRegistry(t)
 	_, err := s.Ensure(ctx, r.host+"/none:1", nil)
 	expectCause(t, err, "not found in the registry")
@@ -185,6 +207,8 @@ func TestPullFails(t *testing.T) {
 	expectCause(t, err, "no image for "+platform())
 	_, err = s.Ensure(ctx, r.pushIndex(t, "foreign:2", "linux/s390x", "linux/ppc64le"), nil)
 	expectCause(t, err, "no image for "+platform())
+	_, err = s.Ensure(ctx, r.push(t, "huge:1", hugeConfig(t)), nil)
+	expectCause(t, err, "at most")
 	down := httptest.NewServer(http.NotFoundHandler())
 	down.Close()
 	_, err = s.Ensure(ctx, strings.TrimPrefix(down.URL, "http://")+"/x:1", nil)

@@ -91,8 +91,19 @@ func TestImportOfNoImage(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	expectNothing(t, s)
+}
+
+func TestImportRefuses(t *testing.T) {
+	s := newStore(t)
+	ctx := context.Background()
+	good := sandboxtest.ImageTar(t, "x", nil)
 	if _, err := s.Import(ctx, bytes.NewReader(sandboxtest.ForeignTar(t, "foreign")), ""); err == nil || !errors.Is(err, sandbox.ErrImage) || !strings.Contains(err.Error(), platform()) {
 		t.Errorf("for another machine: %v", err)
+	}
+	huge := sandboxtest.ImageTar(t, "huge", []string{"A=" + strings.Repeat("x", maxMetadata)})
+	if _, err := s.Import(ctx, bytes.NewReader(huge), ""); !errors.Is(err, sandbox.ErrImage) || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("a configuration of over 4 MiB: %v", err)
 	}
 	unnamed := sandboxtest.ImageTar(t, "", nil)
 	if _, err := s.Import(ctx, bytes.NewReader(unnamed), ""); !errors.Is(err, sandbox.ErrInvalid) {
