@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -112,8 +115,26 @@ func TestContainersOfADeadServerAreStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.ended
-	if err := s.stopAll(); err == nil || !strings.Contains(err.Error(), "the server died") {
+	if err := s.stopAll(); err == nil || !strings.Contains(err.Error(), "signal: killed") {
 		t.Errorf("stop: %v", err)
+	}
+	if err := removeDir(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestInterruptedRunLeavesNothing ends a run while its contests are on.
+func TestInterruptedRunLeavesNothing(t *testing.T) {
+	needRoot(t)
+	dir, err := os.MkdirTemp("", "mb.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	o := options{divisor: 1, Bin: need(t, "MOORAGE_TEST_BIN")}
+	if _, err := measure(ctx, o, dir); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v", err)
 	}
 	if err := removeDir(dir); err != nil {
 		t.Error(err)

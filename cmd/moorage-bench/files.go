@@ -34,6 +34,14 @@ type fileServer struct {
 	callList            client.Request
 }
 
+// session is the server's client; nil if there is no server.
+func (f *fileServer) session() *client.Client {
+	if f == nil {
+		return nil
+	}
+	return f.client
+}
+
 func (f *fileServer) path(name string) string { return filepath.Join(f.dir, name) }
 
 // prepare puts the files there through the server itself, encodes the calls, and

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"moorage/cmd/moorage-bench/client"
 	"moorage/cmd/moorage-bench/floor"
 )
 
@@ -113,21 +114,32 @@ func run(ctx context.Context, o options) (err error) {
 // removeDir removes the run's directory unless something is mounted below it:
 // through a mount it would remove what is not this run's.
 func removeDir(dir string) error {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	mounted, err := mountedBelow(dir)
 	if err != nil {
 		return fmt.Errorf("clean up: %w", err)
 	}
-	if strings.Contains(string(mounts), " "+dir+"/") {
+	if mounted {
 		return fmt.Errorf("clean up: something is still mounted below %s, which is left as it is", dir)
 	}
 	return os.RemoveAll(dir)
+}
+
+func mountedBelow(dir string) (bool, error) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	return strings.Contains(string(mounts), " "+dir+"/"), err
 }
 
 // measure runs all contests, says on standard error which is on, and stops what
 // it started.
 func measure(ctx context.Context, o options, dir string) (rows []row, err error) {
 	b := &bench{opts: o, dir: dir}
-	defer func() { err = errors.Join(err, b.close()) }()
+	defer func() {
+		clients := b.closeClients()
+		if ctx.Err() != nil { // that killed the clients, and they say so
+			err, clients = fmt.Errorf("measure: %w", context.Cause(ctx)), nil
+		}
+		err = errors.Join(err, clients, b.stopServers())
+	}()
 	progress := func(what string) { fmt.Fprintln(os.Stderr, "measuring", what) }
 	if err := b.setUp(ctx); err != nil {
 		return nil, err
@@ -179,26 +191,25 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 	return err
 }
 
-// close stops everything, in the reverse order, whatever state it is in.
-func (b *bench) close() error {
+// closeClients ends every MCP session that was started.
+func (b *bench) closeClients() error {
 	var errs []error
-	if b.creator != nil {
-		errs = append(errs, b.creator.Close())
+	for _, c := range []*client.Client{b.creator, b.ours.session(), b.reference.session(), b.floor} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
 	}
-	if b.ours != nil {
-		errs = append(errs, b.ours.client.Close())
-	}
+	return errors.Join(errs...)
+}
+
+// stopServers stops the server and the containers that were started.
+func (b *bench) stopServers() error {
+	var errs []error
 	if b.server != nil {
 		errs = append(errs, b.server.stopAll())
 	}
-	if b.reference != nil {
-		errs = append(errs, b.reference.client.Close())
-	}
 	if b.runc != nil {
 		errs = append(errs, b.runc.close())
-	}
-	if b.floor != nil {
-		errs = append(errs, b.floor.Close())
 	}
 	return errors.Join(errs...)
 }

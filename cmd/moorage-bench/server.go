@@ -38,6 +38,7 @@ func startServer(ctx context.Context, binary, dir string) (s *server, took time.
 	s = &server{binary: binary, root: filepath.Join(dir, "root"), run: filepath.Join(dir, "run"), ended: make(chan struct{})}
 	s.cmd = exec.Command(binary, "serve", "--root", s.root, "--run", s.run, "--log-level", "warn")
 	s.cmd.Stderr = &s.stderr
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's interrupt is for the bench, which stops it
 	begun := time.Now()
 	if err := s.cmd.Start(); err != nil {
 		return nil, 0, fmt.Errorf("start the server: %w", err)
@@ -117,27 +118,32 @@ func (s *server) rss() (int64, error) {
 }
 
 // stopAll stops what runs in the server's containers, whoever made them, and the
-// server. A server that has died is started once more for that: its containers
-// go on without it.
+// server. Containers go on without a server that has died; then it is started
+// once more to stop them.
 func (s *server) stopAll() error {
+	dir := filepath.Dir(s.root)
+	err := errors.Join(s.stopContainers(), s.stop())
+	left, mountErr := mountedBelow(dir)
+	if mountErr != nil || !left {
+		return errors.Join(err, mountErr)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	var died error
-	select {
-	case <-s.ended:
-		died = fmt.Errorf("the server died: %w", s.stop())
-		again, _, err := startServer(ctx, s.binary, filepath.Dir(s.root))
-		if err != nil {
-			return errors.Join(died, err)
-		}
-		s = again
-	default:
+	again, _, startErr := startServer(ctx, s.binary, dir)
+	if startErr != nil {
+		return errors.Join(err, startErr)
 	}
+	return errors.Join(err, again.stopContainers(), again.stop())
+}
+
+func (s *server) stopContainers() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
 	out, err := exec.CommandContext(ctx, s.binary, "stop", "--containers", "--root", s.root, "--run", s.run).CombinedOutput()
 	if err != nil {
-		err = fmt.Errorf("stop the containers: %w: %s", err, bytes.TrimSpace(out))
+		return fmt.Errorf("stop the containers: %w: %s", err, bytes.TrimSpace(out))
 	}
-	return errors.Join(died, err, s.stop())
+	return nil
 }
 
 // stop ends the server and waits for it. Its containers would go on running.
