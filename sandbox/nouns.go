@@ -53,7 +53,7 @@ func ParseContainerID(s string) (ContainerID, error) {
 type Limits struct {
 	MemoryMB int64   `json:"memory_mb,omitempty"` // MiB, swap included
 	CPUs     float64 `json:"cpus,omitempty"`      // CPU seconds per second
-	PIDs     int64   `json:"pids,omitempty"`      // processes and threads
+	PIDs     int64   `json:"pids,omitempty"`      // processes and threads, without the agent's
 }
 
 // Spec is a container as it was asked for, every default filled in. It is kept
@@ -90,7 +90,7 @@ type Status struct {
 // Usage is what a running container uses at the moment.
 type Usage struct {
 	MemoryBytes int64   `json:"memory_bytes"`
-	PIDs        int64   `json:"pids"`
+	PIDs        int64   `json:"pids"` // processes and threads, without the agent's
 	CPUSeconds  float64 `json:"cpu_seconds"` // since the task started
 }
 

@@ -16,7 +16,7 @@ const (
 	MaxMemoryMB    = 1 << 20   // 1 TiB
 	MinCPUs        = 0.01      // the least quota that Linux takes is 1 ms in 100
 	MaxCPUs        = 512       //
-	MinPIDs        = 16        // the agent is about 8 threads
+	MinPIDs        = 16        // a shell and a few commands
 	MaxPIDs        = 4_194_304 // PID_MAX_LIMIT of Linux
 	maxImageLength = 512
 )

@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -93,7 +94,7 @@ func (r *Runtime) status(ctx context.Context, c containers.Container) (sandbox.S
 	}
 	return sandbox.Status{
 		Spec: rec.Spec, State: r.state(ctx, c.ID), SnapshotKey: rec.snapshot,
-		CreatedAt: rec.created, UpdatedAt: rec.updated,
+		CreatedAt: rec.created, UpdatedAt: latest(rec.created, rec.updated),
 		Labels: labels, DataMounts: append([]string(nil), r.opts.DataMounts...),
 	}, nil
 }
@@ -149,7 +150,19 @@ func (r *Runtime) Usage(ctx context.Context, ref sandbox.Ref) (sandbox.Usage, er
 	if err != nil {
 		return sandbox.Usage{}, fmt.Errorf("measure %s: %w", ref, err)
 	}
-	return usageOf(stats)
+	u, err := usageOf(stats)
+	u.PIDs = max(0, u.PIDs-threads(task.Pid()))
+	return u, err
+}
+
+// threads is how many threads a process has: the agent's count in its cgroup, and
+// are none of the bot's. 0 if it has ended.
+func threads(pid uint32) int64 {
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return 0
+	}
+	return int64(len(all))
 }
 
 func usageOf(stats any) (sandbox.Usage, error) {
@@ -169,6 +182,13 @@ func usageOf(stats any) (sandbox.Usage, error) {
 	default:
 		return sandbox.Usage{}, fmt.Errorf("measure: %w: metrics of type %T", sandbox.ErrUnsupported, stats)
 	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func less(total, part uint64) int64 {

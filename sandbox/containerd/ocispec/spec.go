@@ -111,6 +111,10 @@ func namespaces() []specs.LinuxNamespace {
 	}
 }
 
+// AgentThreads is what the limit on processes has on top of the bot's own, for
+// the threads of the agent: it makes all that it can need at its start.
+const AgentThreads = 48
+
 const cpuPeriod = 100_000 // microseconds, the kernel's own default
 
 func resources(l sandbox.Limits, h Host) *specs.LinuxResources {
@@ -128,7 +132,7 @@ func resources(l sandbox.Limits, h Host) *specs.LinuxResources {
 		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
 	}
 	if l.PIDs > 0 {
-		pids := l.PIDs
+		pids := l.PIDs + AgentThreads
 		r.Pids = &specs.LinuxPids{Limit: &pids}
 	}
 	return r
