@@ -90,7 +90,7 @@ type Status struct {
 // Usage is what a running container uses at the moment.
 type Usage struct {
 	MemoryBytes int64   `json:"memory_bytes"`
-	PIDs        int64   `json:"pids"` // processes and threads, without the agent's
+	PIDs        int64   `json:"pids"`        // processes and threads, without the agent's
 	CPUSeconds  float64 `json:"cpu_seconds"` // since the task started
 }
 
