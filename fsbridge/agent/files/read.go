@@ -7,8 +7,6 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
-
 	"moorage/fsbridge"
 )
 
@@ -320,10 +318,7 @@ func (r *reader) digest(t *Tree) (digest, bool, error) {
 		return d, true, nil
 	}
 	d := digestOf(r.data)
-	var after unix.Stat_t
-	if unix.Fstat(r.f.fd, &after) == nil && versionOf(&after) == versionOf(&r.f.st) {
-		t.revisions.put(&after, d)
-	}
+	t.revisions.keep(r.f, d)
 	return d, true, nil
 }
 

@@ -69,13 +69,23 @@ func (r *revisions) get(v version) (digest, bool) {
 	return d, ok
 }
 
-// put remembers d unless the file was changed so lately that it could change
-// again without a trace.
-func (r *revisions) put(st *unix.Stat_t, d digest) {
+// settled reports whether the file was last changed so long ago that it cannot
+// change again without a trace.
+func settled(st *unix.Stat_t) bool {
 	before := time.Now().Add(-racy).UnixNano()
-	if st.Mtim.Nano() > before || st.Ctim.Nano() > before {
-		return
+	return st.Mtim.Nano() <= before && st.Ctim.Nano() <= before
+}
+
+// keep remembers the digest of an open file that was read whole, unless it may
+// have changed meanwhile.
+func (r *revisions) keep(f *file, d digest) {
+	var after unix.Stat_t
+	if settled(&f.st) && unix.Fstat(f.fd, &after) == nil && versionOf(&after) == versionOf(&f.st) {
+		r.put(&f.st, d)
 	}
+}
+
+func (r *revisions) put(st *unix.Stat_t, d digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.now == nil || len(r.now) >= generation {
@@ -97,9 +107,8 @@ func (t *Tree) digest(ctx context.Context, f *file, limit int64) (d digest, ok b
 	if err != nil || limit >= 0 && n > limit {
 		return digest{}, false, err
 	}
-	var after unix.Stat_t
-	if unix.Fstat(f.fd, &after) == nil && versionOf(&after) == versionOf(&f.st) && n == f.st.Size {
-		t.revisions.put(&f.st, d)
+	if n == f.st.Size {
+		t.revisions.keep(f, d)
 	}
 	return d, true, nil
 }

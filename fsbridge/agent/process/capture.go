@@ -26,11 +26,12 @@ var pumpBuffers = sync.Pool{New: func() any { b := make([]byte, pumpSize); retur
 
 // capture is one stream of output of a process.
 type capture struct {
-	t    *Table
-	path string // of the spool file
-	file *os.File
-	raw  syscall.RawConn
-	eof  chan struct{} // closed when run has returned
+	t      *Table
+	path   string // of the spool file
+	always bool
+	file   *os.File
+	raw    syscall.RawConn
+	eof    chan struct{} // closed when run has returned
 
 	mu    sync.Mutex
 	total int64
@@ -43,12 +44,24 @@ type capture struct {
 	dropped atomic.Bool
 }
 
-func newCapture(t *Table, file *os.File, path string, max int) *capture {
+// newCapture makes the capture of one stream. Its spool file is made when there
+// is output, or with always in any case: while the command starts, since making
+// a file may take as long.
+func newCapture(t *Table, file *os.File, path string, max int, always bool) *capture {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		panic(err) // only of a file that is nil
 	}
-	return &capture{t: t, path: path, file: file, raw: raw, eof: make(chan struct{}), out: newExcerpt(max)}
+	return &capture{t: t, path: path, file: file, raw: raw, eof: make(chan struct{}), out: newExcerpt(max), always: always}
+}
+
+// begin makes the spool file if it is to be there in any case.
+func (c *capture) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.always && !c.dropped.Load() && c.spool == nil && !c.cut {
+		c.open()
+	}
 }
 
 // open makes the spool file. Where that cannot be, the output is only counted
@@ -65,6 +78,7 @@ func (c *capture) open() {
 // run moves the stream until its last writer has closed it.
 func (c *capture) run() {
 	defer close(c.eof)
+	c.begin()
 	for {
 		var more bool
 		err := c.raw.Read(func(fd uintptr) bool {
@@ -150,6 +164,7 @@ func (c *capture) closeSpool() {
 // drain moves what the process had written when it ended, and waits a little for
 // the end of a stream that nobody else holds.
 func (c *capture) drain(until time.Time, wait bool) {
+	c.begin()
 	c.raw.Control(func(fd uintptr) {
 		for time.Now().Before(until) {
 			if more, err := c.pump(int(fd)); !more || err != nil {
@@ -185,6 +200,7 @@ type written struct {
 }
 
 func (c *capture) written() (w written) {
+	c.begin()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.total = c.total

@@ -22,8 +22,7 @@ type Process struct {
 	session bool     // it leads a session, since it has a terminal
 	stdin   *os.File // what stdin is written to, or nil
 	stdout  *capture
-	stderr  *capture // nil with a terminal
-	limit   *time.Timer
+	stderr  *capture      // nil with a terminal
 	oom     int64         // kills for want of memory before it
 	done    chan struct{} // closed when it has ended and its output is read
 
@@ -44,13 +43,17 @@ func (p *Process) captures() []*capture {
 	return []*capture{p.stdout, p.stderr}
 }
 
-// supervise sees the process to its end.
-func (p *Process) supervise(exit <-chan syscall.WaitStatus) {
+// supervise sees the process to its end, after timeout at the latest.
+func (p *Process) supervise(exit <-chan syscall.WaitStatus, timeout time.Duration) {
+	if timeout == 0 {
+		timeout = fsbridge.TimeoutMax
+	}
+	limit := time.AfterFunc(timeout, p.expired)
 	ws := <-exit
 	p.mu.Lock()
 	p.reaped = true
 	p.mu.Unlock()
-	p.limit.Stop()
+	limit.Stop()
 	until := time.Now().Add(drainTime)
 	for _, c := range p.captures() {
 		c.drain(until, p.session)

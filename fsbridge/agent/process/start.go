@@ -38,15 +38,19 @@ func (t *Table) start(req *fsbridge.ExecRequest, stdin []byte) (*Process, error)
 	if err != nil {
 		return nil, fsbridge.NewError(fsbridge.OpExec, "", err)
 	}
-	p, err := t.launch(l, id, len(stdin) > 0)
+	p, exit, err := t.launch(l, id, len(stdin) > 0)
 	if err != nil {
 		t.refuse()
 		return nil, err
 	}
-	t.enter(p)
+	t.enter(p) // before anything can see its end
+	for _, c := range p.captures() {
+		t.wg.Go(c.run)
+	}
 	if p.stdin != nil {
 		t.wg.Go(func() { p.feed(stdin) })
 	}
+	t.wg.Go(func() { p.supervise(exit, req.Timeout) })
 	return p, nil
 }
 
@@ -65,8 +69,8 @@ func (t *Table) prepare(req *fsbridge.ExecRequest) (*launch, error) {
 	return l, err
 }
 
-// launch forks, and starts the goroutines of the process.
-func (t *Table) launch(l *launch, id string, fed bool) (*Process, error) {
+// launch forks.
+func (t *Table) launch(l *launch, id string, fed bool) (*Process, <-chan syscall.WaitStatus, error) {
 	p := &Process{
 		t:       t,
 		id:      id,
@@ -76,27 +80,18 @@ func (t *Table) launch(l *launch, id string, fed bool) (*Process, error) {
 		done:    make(chan struct{}),
 	}
 	if err := p.open(l, fed); err != nil {
-		return nil, fsbridge.NewError(fsbridge.OpExec, "", err)
+		return nil, nil, fsbridge.NewError(fsbridge.OpExec, "", err)
 	}
 	p.started = time.Now()
 	pid, exit, err := t.reaper.start(func() (int, error) { return l.fork() })
 	l.ends.close()
 	if err != nil {
 		p.abort()
-		return nil, l.explain(err)
+		return nil, nil, l.explain(err)
 	}
 	p.pid = pid
 	raiseOOMScore(pid)
-	timeout := l.req.Timeout
-	if timeout == 0 {
-		timeout = fsbridge.TimeoutMax
-	}
-	for _, c := range p.captures() {
-		t.wg.Go(c.run)
-	}
-	p.limit = time.AfterFunc(timeout, p.expired)
-	t.wg.Go(func() { p.supervise(exit) })
-	return p, nil
+	return p, exit, nil
 }
 
 func (l *launch) fork() (int, error) {
@@ -129,11 +124,10 @@ func (p *Process) open(l *launch, fed bool) (err error) {
 		return err
 	}
 	base := filepath.Join(p.t.o.Spool, p.id)
-	p.stdout = newCapture(p.t, out, base+".out", limit)
+	p.stdout = newCapture(p.t, out, base+".out", limit, true)
 	if errs != nil {
-		p.stderr = newCapture(p.t, errs, base+".err", limit)
+		p.stderr = newCapture(p.t, errs, base+".err", limit, false)
 	}
-	p.stdout.open()
 	return nil
 }
 
