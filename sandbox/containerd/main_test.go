@@ -9,7 +9,7 @@ import (
 	"moorage/sandbox/sandboxtest"
 )
 
-// The agent's and the shim's binaries, built once for all tests.
+// The agent's and the shim's binaries, found once for all tests.
 var agentPath, shimPath string
 
 // TestMain can also be a server that a test kills, see runChild.
@@ -31,8 +31,8 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	var err1, err2 error
-	agentPath, err1 = sandboxtest.BuildAgent(dir)
-	shimPath, err2 = sandboxtest.BuildShim(dir)
+	agentPath, err1 = sandboxtest.Program(dir, "moorage-agent")
+	shimPath, err2 = sandboxtest.Program(dir, "moorage-shim")
 	if err := errors.Join(err1, err2); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -9,11 +9,19 @@ import (
 	"time"
 )
 
+// maxTemp is the most bytes of a directory for temporary files below which a run
+// directory is short enough for an embedded containerd.
+const maxTemp = 18
+
 // Dir makes a directory with a short path, since unix sockets are put below it,
 // and removes it at the test's end.
 func Dir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "mt")
+	parent := os.TempDir()
+	if len(parent) > maxTemp {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "mt")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,8 +87,9 @@ func testLimits(s *suite) {
 	bomb := "i=0; while [ $i -lt 200 ]; do sleep 60 & i=$((i+1)); done; echo done"
 	_, _, err = c.Exec(s.ctx(), fsbridge.ExecRequest{Command: bomb, Wait: limit}, nil)
 	s.must(err)
-	if u, err := s.Runtime.Usage(s.ctx(), ann); err != nil || u.PIDs > 64 {
-		s.Errorf("%d processes and threads, %v", u.PIDs, err)
+	// A runtime may give some more, for the agent.
+	if u, err := s.Runtime.Usage(s.ctx(), ann); err != nil || u.PIDs < 50 || u.PIDs > 64+64 {
+		s.Errorf("of 200 there are %d processes and threads, %v", u.PIDs, err)
 	}
 	s.must(c.Ping(s.ctx()))
 	if got := s.read(c, "/etc/hosts"); !strings.Contains(got, "localhost") {

@@ -37,7 +37,9 @@ func testLife(s *suite) {
 	c := s.connect(ann)
 	s.must(c.Ping(s.ctx()))
 	s.write(c, "/root/kept", "kept")
-	if u, err := rt.Usage(s.ctx(), ann); err != nil || u.MemoryBytes <= 0 || u.PIDs <= 0 || u.CPUSeconds <= 0 {
+	_, _, err = c.Exec(s.ctx(), fsbridge.ExecRequest{Argv: []string{"/bin/sleep", "60"}}, nil)
+	s.must(err)
+	if u, err := rt.Usage(s.ctx(), ann); err != nil || u.MemoryBytes <= 0 || u.CPUSeconds <= 0 || u.PIDs != 1 {
 		s.Errorf("usage %+v, %v", u, err)
 	}
 	boot := c.Hello().BootID
