@@ -31,8 +31,8 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	var err1, err2 error
-	agentPath, err1 = sandboxtest.Program(dir, "moorage-agent")
-	shimPath, err2 = sandboxtest.Program(dir, "moorage-shim")
+	agentPath, err1 = sandboxtest.BuildAgent(dir)
+	shimPath, err2 = sandboxtest.BuildShim(dir)
 	if err := errors.Join(err1, err2); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -11,10 +11,14 @@ import (
 // already, as `make build` leaves them in bin/.
 const BinEnv = "MOORAGE_TEST_BIN"
 
-// Program returns the path of one of this module's programs, such as
-// "moorage-agent": in BinEnv's directory if that is set, else built into dir,
-// static.
-func Program(dir, name string) (string, error) {
+// BuildAgent returns the path of the agent's binary: in BinEnv's directory if
+// that is set, else built into dir, static.
+func BuildAgent(dir string) (string, error) { return program(dir, "moorage-agent") }
+
+// BuildShim is the same for the slim shim.
+func BuildShim(dir string) (string, error) { return program(dir, "moorage-shim") }
+
+func program(dir, name string) (string, error) {
 	if bin := os.Getenv(BinEnv); bin != "" {
 		path := filepath.Join(bin, name)
 		_, err := os.Stat(path)
