@@ -176,6 +176,23 @@ func TestLostBundle(t *testing.T) {
 	f.survives(ref)
 }
 
+// A shim that hangs is told once too often.
+func TestHungShim(t *testing.T) {
+	f := newFixture(t, engines[0])
+	f.create(ref)
+	f.keep(ref)
+	if err := syscall.Kill(f.shimPID(ref), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := f.Status(context.Background(), ref); err != nil || st.State != sandbox.StateRunning {
+		t.Errorf("the container runs: %v, %v", st.State, err)
+	}
+	if err := f.Stop(context.Background(), ref, 0); err != nil {
+		t.Error(err)
+	}
+	f.survives(ref)
+}
+
 // runc is killed in the middle of its work: the first time it is called.
 func TestKilledRunc(t *testing.T) {
 	onEach(t, func(t *testing.T, f *fixture) {

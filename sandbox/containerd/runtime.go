@@ -30,6 +30,7 @@ const (
 	forceAfter    = 3 * time.Second  // then the task's shim is killed
 	startTimeout  = 30 * time.Second // for making and starting a task, once begun
 	deleteTimeout = 5 * time.Minute  // for deleting a container and, perhaps, a bot's data
+	answerTimeout = 10 * time.Second // then a shim counts as gone
 	stateTimeout  = 2 * time.Second  // for a shim to say its task's state
 )
 

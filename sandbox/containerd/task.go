@@ -41,23 +41,26 @@ func (r *Runtime) Start(ctx context.Context, ref sandbox.Ref) error {
 	return nil
 }
 
-// resume reports whether the task runs already; a paused one is let go on.
+// resume reports whether the task runs already; a paused one is let go on. A
+// shim that does not answer is as one that is gone, but not a containerd that is
+// away: its task may be in the best of health.
 func (r *Runtime) resume(ctx context.Context, s *slot, key string) (bool, error) {
 	if d := s.current(); d == nil || !d.isOpen() {
 		return false, nil
 	}
-	switch st, err := r.taskStatus(ctx, key); {
+	limit, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	st, err := r.taskStatus(limit, key)
+	switch {
+	case ctx.Err() != nil, errdefs.IsUnavailable(err):
+		return false, engineError("ask for its state", err)
 	case err != nil:
-		return false, nil // cleared up by start
-	case st == client.Running:
-		return true, nil
-	case st == client.Paused || st == client.Pausing:
-		if err := r.thaw(ctx, key); err != nil {
-			return false, err
-		}
-		return true, nil
-	default:
 		return false, nil
+	case st == client.Paused || st == client.Pausing:
+		err = r.thaw(ctx, key)
+		return err == nil, err
+	default:
+		return st == client.Running, nil
 	}
 }
 
