@@ -144,7 +144,8 @@ type Entry struct {
 // ListResult is a page of a listing.
 type ListResult struct {
 	Path       Path    `json:"path"`
-	Entries    []Entry `json:"entries"`
+	Count      int     `json:"count"` // of Entries, which cross the wire as data
+	Entries    []Entry `json:"-"`
 	Total      int     `json:"total"`                  // entries in the whole listing
 	TotalIsMin bool    `json:"total_is_min,omitempty"` // there are more: WalkMax was reached
 	NextOffset int     `json:"next_offset,omitempty"`  // 0 when this page is the last

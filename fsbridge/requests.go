@@ -53,8 +53,12 @@ func (c *Client) written(req *WriteRequest, res WriteResult) (WriteResult, error
 // List returns a page of a directory's entries.
 func (c *Client) List(ctx context.Context, req ListRequest) (ListResult, error) {
 	var res ListResult
-	if _, err := c.call(ctx, OpList, &req, nil, &res); err != nil {
+	data, err := c.call(ctx, OpList, &req, nil, &res)
+	if err != nil {
 		return ListResult{}, err
+	}
+	if res.Entries, err = ParseEntries(data, res.Count); err != nil {
+		return ListResult{}, c.broken(OpList, err.Error())
 	}
 	if reason := checkList(&req, &res); reason != "" {
 		return ListResult{}, c.broken(OpList, reason)

@@ -120,7 +120,7 @@ func (r *request) touchFiles() (result any, data []byte, err error) {
 		return &res, nil, err
 	case *fsbridge.ListRequest:
 		res, err := tree.List(r.ctx, p)
-		return &res, nil, err
+		return &res, fsbridge.AppendEntries(nil, res.Entries), err
 	case *fsbridge.StatRequest:
 		return withData(tree.Stat(r.ctx, p))
 	}

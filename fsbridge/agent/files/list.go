@@ -19,8 +19,8 @@ const (
 	// bigFolder is how many entries a directory below the listed one may have
 	// before its content is left out.
 	bigFolder = 1000
-	// pageBytes is the most JSON of one page.
-	pageBytes = fsbridge.MaxJSON / 2
+	// pageBytes is the most data of one page.
+	pageBytes = fsbridge.MaxData
 	readBatch = 1024 // names that are read from a directory at a time
 )
 
@@ -45,6 +45,7 @@ func (t *Tree) List(ctx context.Context, req *fsbridge.ListRequest) (fsbridge.Li
 	if err != nil {
 		return fsbridge.ListResult{}, fsbridge.NewError(fsbridge.OpList, req.Path, err)
 	}
+	l.res.Count = len(l.res.Entries)
 	return l.res, nil
 }
 
@@ -55,7 +56,7 @@ type listing struct {
 	limit int
 	depth int
 	left  int // entries that may still be visited
-	bytes int // of JSON, at most, of the page so far
+	bytes int // of data, at most, of the page so far
 	full  bool
 	res   fsbridge.ListResult
 }
@@ -179,9 +180,8 @@ func (l *listing) add(d *os.File, prefix string, e fs.DirEntry) *fsbridge.Entry 
 	return &l.res.Entries[len(l.res.Entries)-1]
 }
 
-// entryBytes is the most JSON that an entry can be: each byte of a name may
-// become six.
-func entryBytes(e *fsbridge.Entry) int { return 256 + 6*(len(e.Name)+len(e.Target)) }
+// entryBytes is the most data that an entry can be.
+func entryBytes(e *fsbridge.Entry) int { return fsbridge.EntryMax + len(e.Name) + len(e.Target) }
 
 // describe fills in what lstat says. A node that has vanished keeps its type.
 func describe(e *fsbridge.Entry, dir int, name string) {
