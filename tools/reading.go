@@ -16,8 +16,6 @@ const (
 	linesDefault = 2000
 	// imageMax is the largest image, in bytes, that fits ResultMax as base64.
 	imageMax = (ResultMax - envelope) / 4 * 3
-	// bytesMax is the most that byte_limit takes; as base64 it fits ResultMax.
-	bytesMax = 640_000
 )
 
 type readInput struct {

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -173,7 +172,7 @@ func loadEndedContext(e *env) {
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, context.Canceled) {
-			e.Error(fmt.Sprintf("%s: got %v", name, err))
+			e.Errorf("%s: got %v", name, err)
 		}
 	}
 	e.must(e.Client.Ping(e.Context()))
