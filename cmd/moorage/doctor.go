@@ -11,7 +11,6 @@ import (
 )
 
 type doctorCmd struct {
-	dirFlags
 	serverFlags
 	Agent string `help:"The agent's binary (default: moorage-agent beside this binary)." type:"path" placeholder:"FILE" env:"MOORAGE_AGENT"`
 }
@@ -40,15 +39,15 @@ func (f finding) print() {
 
 // Run checks one thing after the other. The exit code is 1 if something would
 // fail.
-func (c *doctorCmd) Run(ctx context.Context) error {
+func (c *doctorCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	checks := []func() finding{
 		checkKernel, checkCgroups, checkOverlay, checkSeccomp,
 		func() finding { return checkRuntime(ctx, c.OCIRuntime) },
 		func() finding { return checkAgent(c.Agent) },
 		func() finding { return checkEngine(c.Containerd) },
-		func() finding { return checkDir("root", c.Root) },
-		func() finding { return checkDir("run", c.RunDir) },
-		func() finding { return checkLock(c.dirs()) },
+		func() finding { return checkDir("root", d.Root) },
+		func() finding { return checkDir("run", d.Run) },
+		func() finding { return checkLock(d) },
 		func() finding { return checkBaseImage(c.DefaultImage) },
 	}
 	failed := false
@@ -61,7 +60,7 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 	if failed {
 		last = finding{what: "container", detail: "not tried", advice: "mend what failed above, then run moorage doctor again"}
 	} else {
-		last = c.checkContainer(ctx)
+		last = c.checkContainer(ctx, d)
 	}
 	last.print()
 	if failed || last.advice != "" && !last.warn {
@@ -72,11 +71,10 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 
 // checkContainer starts a container: in the server that runs, or else in a
 // server of its own on directories of its own, which are removed.
-func (c *doctorCmd) checkContainer(ctx context.Context) finding {
+func (c *doctorCmd) checkContainer(ctx context.Context, d daemon.Dirs) finding {
 	f := finding{what: "container"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	d := c.dirs()
 	if _, held, _ := daemon.FindHolder(d.Root); !held {
 		if os.Geteuid() != 0 {
 			f.detail, f.advice, f.warn = "not tried: no server runs and only root can start one", "run: sudo moorage doctor", true

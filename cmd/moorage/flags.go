@@ -11,7 +11,7 @@ import (
 	"moorage/cmd/moorage/daemon"
 )
 
-// dirFlags are on every command.
+// dirFlags are on every command. Each command gets them as daemon.Dirs.
 type dirFlags struct {
 	Root   string `help:"Durable state: images, snapshots, the bots' data." default:"/var/lib/moorage" env:"MOORAGE_ROOT" type:"path"`
 	RunDir string `help:"Sockets and the like." default:"/run/moorage" env:"MOORAGE_RUN" type:"path" name:"run"`

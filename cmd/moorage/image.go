@@ -22,13 +22,12 @@ type imageCmd struct {
 }
 
 type imageImportCmd struct {
-	dirFlags
 	File string `arg:"" help:"The tar; - is standard input."`
 	Name string `help:"Name for an image whose tar has none." placeholder:"REF"`
 }
 
 // Run sends the file to the server.
-func (c *imageImportCmd) Run(ctx context.Context) error {
+func (c *imageImportCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	f := os.Stdin
 	if c.File != "-" {
 		var err error
@@ -38,7 +37,7 @@ func (c *imageImportCmd) Run(ctx context.Context) error {
 		defer f.Close()
 	}
 	bar, done := c.bar(f)
-	images, err := daemon.NewAdmin(c.dirs(), true).Import(ctx, io.TeeReader(f, bar), c.Name)
+	images, err := daemon.NewAdmin(d, true).Import(ctx, io.TeeReader(f, bar), c.Name)
 	done()
 	if err != nil {
 		return fmt.Errorf("import %s: %w", c.File, err)
@@ -54,11 +53,11 @@ func (c *imageImportCmd) bar(f *os.File) (io.Writer, func()) {
 	return newBar(size, "importing")
 }
 
-type imageListCmd struct{ dirFlags }
+type imageListCmd struct{}
 
 // Run lists the store.
-func (c *imageListCmd) Run(ctx context.Context) error {
-	images, err := daemon.NewAdmin(c.dirs(), true).Images(ctx)
+func (c *imageListCmd) Run(ctx context.Context, d daemon.Dirs) error {
+	images, err := daemon.NewAdmin(d, true).Images(ctx)
 	if err != nil {
 		return fmt.Errorf("list images: %w", err)
 	}
@@ -70,14 +69,13 @@ func (c *imageListCmd) Run(ctx context.Context) error {
 }
 
 type imagePullCmd struct {
-	dirFlags
 	Ref string `arg:"" help:"For example docker.io/library/debian:12."`
 }
 
 // Run has the server pull, and shows how far it is.
-func (c *imagePullCmd) Run(ctx context.Context) error {
+func (c *imagePullCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	bar, done := newBar(-1, "pulling")
-	images, err := daemon.NewAdmin(c.dirs(), true).Pull(ctx, c.Ref, func(n, total int64, _ string) {
+	images, err := daemon.NewAdmin(d, true).Pull(ctx, c.Ref, func(n, total int64, _ string) {
 		if total > 0 {
 			bar.ChangeMax64(total)
 			_ = bar.Set64(n)

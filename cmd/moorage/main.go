@@ -23,6 +23,7 @@ var version = "devel"
 
 // cli are the commands.
 type cli struct {
+	dirFlags
 	Config kong.ConfigFlag `help:"TOML file with flags (\"default-image\" is a key like any)." placeholder:"FILE" env:"MOORAGE_CONFIG"`
 
 	Stdio   stdioCmd   `cmd:"" help:"Serve one MCP client on standard input and output. Starts the server if none runs."`
@@ -63,7 +64,7 @@ func main() {
 	if err != nil {
 		failUsage(err)
 	}
-	if err := k.Run(); err != nil {
+	if err := k.Run(c.dirs()); err != nil {
 		if !errors.Is(err, errQuiet) {
 			fmt.Fprintln(os.Stderr, "moorage:", err)
 		}

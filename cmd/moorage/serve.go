@@ -24,7 +24,6 @@ const (
 )
 
 type serveCmd struct {
-	dirFlags
 	serverFlags
 	HTTP        string        `help:"Serve streamable HTTP at /mcp and SSE at /sse here, for bearers of a token." placeholder:"HOST:PORT" env:"MOORAGE_HTTP" name:"http"`
 	AllowOrigin []string      `help:"Origin of web pages that may call, besides the server's own." placeholder:"ORIGIN" env:"MOORAGE_ALLOW_ORIGIN"`
@@ -35,9 +34,9 @@ type serveCmd struct {
 }
 
 // Run runs the server until it is told to end.
-func (c *serveCmd) Run(ctx context.Context) error {
+func (c *serveCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("serve: only root can run the server; run: sudo moorage serve --root %s --run %s", c.Root, c.RunDir)
+		return fmt.Errorf("serve: only root can run the server; run: sudo moorage serve --root %s --run %s", d.Root, d.Run)
 	}
 	agent, shim, err := binaries(c.Agent)
 	if err != nil {
@@ -47,7 +46,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	defer closeLog()
 	mounts := c.DataMount
 	return daemon.Run(ctx, daemon.Options{
-		Dirs: c.dirs(), Version: version, Containerd: c.Containerd, HTTP: c.HTTP,
+		Dirs: d, Version: version, Containerd: c.Containerd, HTTP: c.HTTP,
 		IdleExit: c.IdleExit, ShimPath: shim, Log: log,
 		Engine: containerd.Options{
 			Namespace: c.Namespace, DataRoot: c.DataRoot, DataMounts: mounts, Snapshotter: c.Snapshotter,

@@ -16,13 +16,12 @@ import (
 )
 
 type stdioCmd struct {
-	dirFlags
 	serverFlags
 	Bot string `help:"Which bot this client is: A-Z a-z 0-9 _ -, at most 64." default:"default" env:"MOORAGE_BOT"`
 }
 
 // Run joins standard input and output with the server.
-func (c *stdioCmd) Run(ctx context.Context) error {
+func (c *stdioCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	if _, err := sandbox.ParseBot(c.Bot); err != nil {
 		return err
 	}
@@ -34,7 +33,7 @@ func (c *stdioCmd) Run(ctx context.Context) error {
 	defer cancel(nil)
 	go watchOutput(ctx, cancel) // ends with ctx
 	p := &pipe.Pipe{
-		Dial: func(ctx context.Context) (*net.UnixConn, error) { return daemon.DialOrStart(ctx, c.dirs(), h, args) },
+		Dial: func(ctx context.Context) (*net.UnixConn, error) { return daemon.DialOrStart(ctx, d, h, args) },
 		In:   os.Stdin, Out: os.Stdout,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}

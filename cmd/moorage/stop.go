@@ -12,20 +12,19 @@ import (
 const stopTimeout = time.Minute
 
 type stopCmd struct {
-	dirFlags
 	Containers bool `help:"Stop all running containers first. Their files stay."`
 }
 
 // Run stops the server of these directories and waits for its end.
-func (c *stopCmd) Run(ctx context.Context) error {
+func (c *stopCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	s, err := daemon.Stop(ctx, c.dirs(), c.Containers)
+	s, err := daemon.Stop(ctx, d, c.Containers)
 	if err != nil {
 		return err
 	}
 	if s.PID == 0 {
-		fmt.Printf("no server runs on %s\n", c.Root)
+		fmt.Printf("no server runs on %s\n", d.Root)
 		return nil
 	}
 	if c.Containers {

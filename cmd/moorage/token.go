@@ -5,6 +5,7 @@ import (
 	"os"
 	"text/tabwriter"
 
+	"moorage/cmd/moorage/daemon"
 	"moorage/sandbox"
 	"moorage/tools"
 )
@@ -16,20 +17,19 @@ type tokenCmd struct {
 }
 
 type tokenAddCmd struct {
-	dirFlags
 	Bot string `help:"The bot that the token belongs to." required:"" placeholder:"NAME"`
 }
 
 // Run makes a token. It is printed alone on standard output, for $(...).
-func (c *tokenAddCmd) Run() error {
+func (c *tokenAddCmd) Run(d daemon.Dirs) error {
 	bot, err := sandbox.ParseBot(c.Bot)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.Root, 0o711); err != nil {
+	if err := os.MkdirAll(d.Root, 0o711); err != nil {
 		return fmt.Errorf("add token: %w", err)
 	}
-	token, id, err := tools.OpenTokens(c.dirs().Tokens()).Add(bot)
+	token, id, err := tools.OpenTokens(d.Tokens()).Add(bot)
 	if err != nil {
 		return err
 	}
@@ -38,11 +38,11 @@ func (c *tokenAddCmd) Run() error {
 	return nil
 }
 
-type tokenListCmd struct{ dirFlags }
+type tokenListCmd struct{}
 
 // Run lists the tokens, never what they are.
-func (c *tokenListCmd) Run() error {
-	all, err := tools.OpenTokens(c.dirs().Tokens()).List()
+func (c *tokenListCmd) Run(d daemon.Dirs) error {
+	all, err := tools.OpenTokens(d.Tokens()).List()
 	if err != nil {
 		return err
 	}
@@ -55,17 +55,16 @@ func (c *tokenListCmd) Run() error {
 }
 
 type tokenRevokeCmd struct {
-	dirFlags
 	ID  []string `arg:"" optional:"" help:"Ids as in moorage token list."`
 	Bot string   `help:"Revoke all tokens of this bot." placeholder:"NAME"`
 }
 
 // Run revokes.
-func (c *tokenRevokeCmd) Run() error {
+func (c *tokenRevokeCmd) Run(d daemon.Dirs) error {
 	if len(c.ID) == 0 && c.Bot == "" {
 		return fmt.Errorf("revoke token: name ids, as `moorage token list` shows them, or --bot NAME")
 	}
-	n, err := tools.OpenTokens(c.dirs().Tokens()).Revoke(c.ID, sandbox.Bot(c.Bot))
+	n, err := tools.OpenTokens(d.Tokens()).Revoke(c.ID, sandbox.Bot(c.Bot))
 	if err != nil {
 		return err
 	}
