@@ -135,13 +135,16 @@ func TestLyingAnswers(t *testing.T) {
 		{"negative lines", read, `{"path":"/f","total_lines":-2}`, ""},
 		{"written size", write, `{"path":"/f","size":-1}`, ""},
 		{"written revision", write, `{"path":"/f","revision":"X"}`, ""},
-		{"too many entries", list, `{"path":"/","total":2,"entries":[{"name":"a","type":"file"},{"name":"b","type":"file"}]}`, ""},
-		{"entry outside", list, `{"path":"/","total":1,"entries":[{"name":"../a","type":"file"}]}`, ""},
-		{"absolute entry", list, `{"path":"/","total":1,"entries":[{"name":"/a","type":"file"}]}`, ""},
-		{"entry of no type", list, `{"path":"/","total":1,"entries":[{"name":"a","type":"door"}]}`, ""},
-		{"small total", list, `{"path":"/","total":0,"entries":[{"name":"a","type":"file"}]}`, ""},
+		{"too many entries", list, `{"path":"/","total":2,"count":2}`, entries("a", "b")},
+		{"entry outside", list, `{"path":"/","total":1,"count":1}`, entries("../a")},
+		{"absolute entry", list, `{"path":"/","total":1,"count":1}`, entries("/a")},
+		{"entry of no type", list, `{"path":"/","total":1,"count":1}`, "\x01a\x09"},
+		{"an entry too few", list, `{"path":"/","total":2,"count":2}`, entries("a")},
+		{"an entry too many", list, `{"path":"/","total":2,"count":0}`, entries("a")},
+		{"countless entries", list, `{"path":"/","total":2,"count":1000000000}`, entries("a")},
+		{"small total", list, `{"path":"/","total":0,"count":1}`, entries("a")},
 		{"endless pages", list, `{"path":"/","total":9,"next_offset":0,"denied":-1}`, ""},
-		{"next page of nothing", list, `{"path":"/","total":9,"next_offset":5,"entries":[]}`, ""},
+		{"next page of nothing", list, `{"path":"/","total":9,"next_offset":5}`, ""},
 		{"stat of no type", stat, `{"path":"/f"}`, ""},
 		{"stat's long head", stat, `{"path":"/f","type":"file"}`, strings.Repeat("x", 513)},
 		{"no process", exec, `{"state":"exited","exit_code":0,"pid":1}`, ""},
@@ -256,3 +259,12 @@ func TestBuildOf(t *testing.T) {
 type iotestReader struct{}
 
 func (iotestReader) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// entries are regular files of these names, as an agent sends them.
+func entries(names ...string) string {
+	all := make([]Entry, len(names))
+	for i, name := range names {
+		all[i] = Entry{Name: Path(name), Type: TypeFile, ModTime: time.Unix(0, 0)}
+	}
+	return string(AppendEntries(nil, all))
+}
