@@ -32,14 +32,14 @@ func TestListDenied(t *testing.T) {
 	defer os.Chmod(closed, 0o755)
 	tree := New(Options{})
 	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if os.Geteuid() == 0 {
 		// The kernel takes the capabilities on files from the thread with it.
 		if err := unix.Setfsuid(65534); err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Setfsuid(0) // before the thread is let go
+		defer unix.Setfsuid(0)
 	}
-	defer runtime.UnlockOSThread()
 	res, err := tree.List(t.Context(), &fsbridge.ListRequest{Path: fsbridge.Path(dir), Depth: 3})
 	if err != nil {
 		t.Fatal(err)
