@@ -148,6 +148,9 @@ func checkEntry(e *Entry) string {
 	case e.Mode > 0o7777 || e.Size < 0 || e.Children < 0 || len(e.Target) > maxPath:
 		return "entry out of bounds"
 	}
+	if year := e.ModTime.Year(); year < 1 || year > 9999 { // which no JSON takes
+		return "entry's time out of bounds"
+	}
 	return ""
 }
 

@@ -60,6 +60,8 @@ func NewConn(rw io.ReadWriteCloser) *Conn {
 // called again and from anywhere but a Conn method.
 func (c *Conn) Close() error {
 	c.shut()
+	c.writing <- struct{}{} // whoever writes now is the last
+	<-c.writing
 	c.late.Wait()
 	return nil
 }

@@ -48,10 +48,11 @@
 //	2 read    ReadRequest                          ReadResult, head and body
 //	3 fetch   FetchRequest           from agent    FetchResult
 //	4 write   WriteRequest  content  or to agent   WriteResult
-//	5 list    ListRequest                          ListResult
+//	5 list    ListRequest                          ListResult, entries
 //	6 stat    StatRequest                          StatResult, head
 //	7 exec    ExecRequest   stdin    or to agent   ExecResult, output
 //
+// The entries of a list are data in a form of their own (see AppendEntries).
 // An agent answers an operation that it does not know with an error. A request
 // with Stream set is followed by data frames and one end; all others come whole.
 // Data of a stream is never empty. Either end may meet frames for a request that

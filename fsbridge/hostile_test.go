@@ -276,22 +276,25 @@ func TestCancelAgainstSilence(t *testing.T) {
 // An agent that never answers what was cancelled is given up after so many.
 func TestTooManyAbandoned(t *testing.T) {
 	server, agent := socketpair(t)
-	c := against(t, server, agent, func(h *hostile) { h.skip() })
-	for range maxAbandoned + 1 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Microsecond)
-		err := c.Ping(ctx)
-		cancel()
-		if err == nil {
-			t.Fatal("a silent agent has answered")
+	got := make(chan struct{}, maxAbandoned+1)
+	c := against(t, server, agent, func(h *hostile) {
+		for n := 0; n <= maxAbandoned; {
+			if h.next().Kind == KindRequest {
+				n++
+				got <- struct{}{}
+			}
 		}
-		if errors.Is(err, ErrClosed) {
-			t.Fatalf("closed early: %v", err)
+		h.skip()
+	})
+	for n := range maxAbandoned + 1 {
+		if c.Err() != nil {
+			t.Fatalf("closed after %d: %v", n, c.Err())
 		}
-	}
-	for i := 0; c.Err() == nil && i < maxAbandoned; i++ { // those that were never sent do not count
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Microsecond)
-		c.Ping(ctx)
-		cancel()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-got; cancel() }()
+		if err := c.Ping(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
 	}
 	brokenBy(t, c, c.Err(), "without an answer")
 }

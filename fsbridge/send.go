@@ -77,20 +77,21 @@ func (c *Conn) WriteCredit(ctx context.Context, id uint64, n int) error {
 	return err
 }
 
-// lock takes the right to write.
+// lock takes the right to write. Once the connection is closed nobody gets it.
 func (c *Conn) lock(ctx context.Context) error {
 	select {
-	case <-c.closed:
-		return ErrClosed
-	default:
-	}
-	select {
 	case c.writing <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-c.closed:
 		return ErrClosed
+	}
+	select {
+	case <-c.closed:
+		<-c.writing
+		return ErrClosed
+	default:
+		return nil
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +149,64 @@ func (c *container) leaks(client *fsbridge.Client) []string {
 	}
 	return names[min(4, len(names)):] // the fourth is ls's own
 }
+
+// TestUsers: names come from the image's own files.
+func TestUsers(t *testing.T) {
+	c := newContainer(t, program, limits{})
+	c.busybox()
+	for name, content := range map[string]string{
+		"passwd": "root:x:0:0:root:/root:/bin/sh\nbroken\napp:x:1000:1001::/home/app:/bin/sh\n",
+		"group":  "root:x:0:\napp:x:1001:\nextra:x:2000:other,app\nalone:x:3000:\n",
+	} {
+		dir := filepath.Join(c.bundle, "rootfs", "etc")
+		os.Mkdir(dir, 0o755)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.start()
+	client := c.connect()
+	for user, want := range map[string]string{
+		"":          "0 0 0 /root root",
+		"root":      "0 0 0 /root root",
+		"app":       "1000 1001 1001 2000 /home/app app",
+		"1000":      "1000 1001 1001 2000 /home/app app",
+		"app:alone": "1000 3000 3000 /home/app app",
+		"app:77":    "1000 77 77 /home/app app",
+		"5000":      "5000 0 0 /",
+	} {
+		req := fsbridge.ExecRequest{Command: "echo $(id -u) $(id -g) $(id -G) $HOME $USER", User: user, Wait: fsbridge.WaitMax}
+		_, out, err := client.Exec(t.Context(), req, nil)
+		if got := strings.TrimSpace(string(out.StdoutHead)); err != nil || got != want {
+			t.Errorf("user %q: got %q, want %q; %v %s", user, got, want, err, out.StderrHead)
+		}
+	}
+}
+
+// TestMemory: an idle agent is small, also after it has worked.
+func TestMemory(t *testing.T) {
+	c := newContainer(t, program, limits{})
+	c.busybox()
+	c.start()
+	client := c.connect()
+	_, before := sh(t, client, "grep -E 'VmRSS|Rss[AF]|Threads' /proc/1/status")
+	if _, err := client.WriteFrom(t.Context(), fsbridge.WriteRequest{Path: "f"}, io.LimitReader(zeros{}, 100<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.ReadTo(t.Context(), "f", 0, -1, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	_, after := sh(t, client, "grep -E 'VmRSS|Rss[AF]|Threads' /proc/1/status")
+	t.Logf("at first:\n%sthen:\n%s", before, after)
+	_, rss := sh(t, client, "awk '/RssAnon/ { print $2 }' /proc/1/status")
+	if kib, err := strconv.Atoi(strings.TrimSpace(rss)); err != nil || kib > 32<<10 {
+		t.Errorf("the agent has %s KiB of its own, %v", rss, err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
 // TestRedial: a server that has gone and come back finds the same agent and the
 // same processes.

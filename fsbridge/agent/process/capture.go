@@ -20,6 +20,8 @@ const (
 	// is there at once, but a terminal's needs the kernel's worker, and
 	// background children may go on writing.
 	drainTime = 50 * time.Millisecond
+	// reopenTime is how often a terminal that nobody has open is looked at.
+	reopenTime = 50 * time.Millisecond
 )
 
 var pumpBuffers = sync.Pool{New: func() any { b := make([]byte, pumpSize); return &b }}
@@ -31,7 +33,8 @@ type capture struct {
 	always bool
 	file   *os.File
 	raw    syscall.RawConn
-	eof    chan struct{} // closed when run has returned
+	eof    chan struct{}   // closed when run has returned
+	leader <-chan struct{} // of a terminal: closed when its leader has exited
 
 	mu    sync.Mutex
 	total int64
@@ -75,10 +78,30 @@ func (c *capture) open() {
 	c.spool, c.made = f, true
 }
 
-// run moves the stream until its last writer has closed it.
+// run moves the stream until its last writer has closed it. A terminal is kept
+// open until its leader has exited, as closing it would kill that: a program may
+// close its streams before it exits, and may open the terminal again.
 func (c *capture) run() {
 	defer close(c.eof)
 	c.begin()
+	for last := c.leader == nil; ; {
+		c.readToEnd()
+		if last {
+			break
+		}
+		select {
+		case <-c.leader:
+			last = true
+		case <-time.After(reopenTime):
+		}
+	}
+	c.file.Close() // not under mu: it waits for drain
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closeSpool()
+}
+
+func (c *capture) readToEnd() {
 	for {
 		var more bool
 		err := c.raw.Read(func(fd uintptr) bool {
@@ -87,13 +110,9 @@ func (c *capture) run() {
 			return !errors.Is(err, unix.EAGAIN)
 		})
 		if err != nil || !more {
-			break
+			return
 		}
 	}
-	c.file.Close() // not under mu: it waits for drain
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closeSpool()
 }
 
 // pump moves what one read gives. It reports whether there may be more.

@@ -27,11 +27,12 @@
 //
 // # Limits
 //
-// A fork that fails for want of processes or memory is CodeLimit. A child's
-// oom_score_adj is raised so that it dies before the agent.
+// A fork that fails for want of processes or memory is CodeLimit. Commands have
+// a higher oom_score_adj than the agent, so that they die before it.
 //
 // # Locks
 //
-// capture.mu, then Table.mu; reaper.mu and Process.mu are leaves. Nothing waits
-// under Table.mu; under capture.mu the spool file is written.
+// capture.mu, then Table.mu; score.mu, reaper.mu and Process.mu are leaves.
+// Under capture.mu the spool file is written, under Table.mu spool files are
+// removed, under score.mu is a fork; nothing else waits under any.
 package process

@@ -24,6 +24,7 @@ type Process struct {
 	stdout  *capture
 	stderr  *capture      // nil with a terminal
 	oom     int64         // kills for want of memory before it
+	exited  chan struct{} // closed when it was reaped
 	done    chan struct{} // closed when it has ended and its output is read
 
 	mu       sync.Mutex
@@ -53,6 +54,7 @@ func (p *Process) supervise(exit <-chan syscall.WaitStatus, timeout time.Duratio
 	p.mu.Lock()
 	p.reaped = true
 	p.mu.Unlock()
+	close(p.exited)
 	limit.Stop()
 	until := time.Now().Add(drainTime)
 	for _, c := range p.captures() {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -14,9 +13,6 @@ import (
 )
 
 const shell = "/bin/sh"
-
-// oomScore is the oom_score_adj of commands: far above the agent's.
-const oomScore = "500"
 
 // launch is a command that is about to be started.
 type launch struct {
@@ -77,20 +73,20 @@ func (t *Table) launch(l *launch, id string, fed bool) (*Process, <-chan syscall
 		session: l.req.TTY != nil,
 		state:   fsbridge.Running,
 		oom:     t.oom.read(),
+		exited:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
 	if err := p.open(l, fed); err != nil {
 		return nil, nil, fsbridge.NewError(fsbridge.OpExec, "", err)
 	}
 	p.started = time.Now()
-	pid, exit, err := t.reaper.start(func() (int, error) { return l.fork() })
+	pid, exit, err := t.reaper.start(func() (int, error) { return t.score.lend(l.fork) })
 	l.ends.close()
 	if err != nil {
 		p.abort()
 		return nil, nil, l.explain(err)
 	}
 	p.pid = pid
-	raiseOOMScore(pid)
 	return p, exit, nil
 }
 
@@ -125,6 +121,9 @@ func (p *Process) open(l *launch, fed bool) (err error) {
 	}
 	base := filepath.Join(p.t.o.Spool, p.id)
 	p.stdout = newCapture(p.t, out, base+".out", limit, true)
+	if l.req.TTY != nil {
+		p.stdout.leader = p.exited
+	}
 	if errs != nil {
 		p.stderr = newCapture(p.t, errs, base+".err", limit, false)
 	}
@@ -189,15 +188,4 @@ func checkDir(dir string) unix.Errno {
 		return unix.ENOTDIR
 	}
 	return 0
-}
-
-// raiseOOMScore makes the kernel choose this process before the agent. Without
-// a /proc it stays as it is.
-func raiseOOMScore(pid int) {
-	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	unix.Write(fd, []byte(oomScore))
-	unix.Close(fd)
 }

@@ -45,6 +45,7 @@ type Table struct {
 	env    environment
 	tag    string // random, in every id
 	oom    oomCounter
+	score  score
 	reaper *reaper
 	writes chan struct{} // tokens of spoolWrites
 	wg     sync.WaitGroup
@@ -77,6 +78,7 @@ func New(o Options) (*Table, error) {
 		return nil, err
 	}
 	t.oom.open()
+	t.score.open()
 	t.reaper = newReaper(o.Init)
 	t.wg.Go(func() { t.reaper.run(expireEvery, t.expire) })
 	return t, nil
@@ -276,5 +278,6 @@ func (t *Table) Close() error {
 	t.reaper.close()
 	t.wg.Wait()
 	t.oom.close()
+	t.score.close()
 	return nil
 }
