@@ -263,7 +263,7 @@ func TestStop(t *testing.T) {
 	c.busybox()
 	c.start()
 	client := c.connect()
-	for _, line := range []string{"sleep 1000", "trap 'echo bye > /data/bye; exit' TERM; while :; do sleep 0.01; done", "kill -STOP $$"} {
+	for _, line := range []string{"sleep 1000", "trap 'echo bye > /data/bye; exit' TERM; touch /data/ready; while :; do sleep 0.01; done", "kill -STOP $$"} {
 		if _, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Command: line}, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -273,7 +273,10 @@ func TestStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	sh(t, client, "(setsid sleep 1000 &)")
-	sh(t, client, "sleep 0.2")
+	waitFor(t, func() bool {
+		_, _, err := client.Stat(t.Context(), fsbridge.StatRequest{Path: "ready"})
+		return err == nil
+	})
 	start := time.Now()
 	c.signal("TERM")
 	<-c.exited
