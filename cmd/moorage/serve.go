@@ -44,8 +44,13 @@ func (c *serveCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	}
 	log, closeLog := c.logger()
 	defer closeLog()
+	if c.LogFile != "" {
+		if err := captureStderr(log); err != nil {
+			return fmt.Errorf("send standard error to the log: %w", err)
+		}
+	}
 	mounts := c.DataMount
-	return daemon.Run(ctx, daemon.Options{
+	err = daemon.Run(ctx, daemon.Options{
 		Dirs: d, Version: version, Containerd: c.Containerd, HTTP: c.HTTP,
 		IdleExit: c.IdleExit, ShimPath: shim, Log: log,
 		Engine: containerd.Options{
@@ -59,6 +64,10 @@ func (c *serveCmd) Run(ctx context.Context, d daemon.Dirs) error {
 		},
 		Guard: tools.HTTPOptions{AllowedOrigins: c.AllowOrigin, AllowedHosts: c.AllowHost},
 	})
+	if err != nil && c.LogFile != "" {
+		log.Error("server ended", "err", err) // nobody may read what main says
+	}
+	return err
 }
 
 func (c *serveCmd) logger() (*slog.Logger, func()) {

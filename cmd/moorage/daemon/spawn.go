@@ -77,7 +77,7 @@ func start(ctx context.Context, d Dirs, args []string) error {
 	if err := os.MkdirAll(d.Root, 0o711); err != nil {
 		return fmt.Errorf("start the server: %w", err)
 	}
-	stderr, err := os.OpenFile(filepath.Join(d.Root, "moorage.stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	stderr, err := os.OpenFile(filepath.Join(d.Root, "moorage.stderr"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o640)
 	if err != nil {
 		return fmt.Errorf("start the server: %w", err)
 	}
