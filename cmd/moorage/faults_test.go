@@ -210,3 +210,23 @@ func TestClientGoneEndsItsCommand(t *testing.T) {
 		return !strings.Contains(c.text("exec", map[string]any{"command": "ps -o args"}), "sleep 4321")
 	})
 }
+
+func TestIdleServerLeavesAndContainersGoOn(t *testing.T) {
+	i := newInstance(t)
+	t.Setenv("MOORAGE_IDLE_EXIT", "300ms")
+	_, server := i.serveHTTP()
+	c := i.client("ann")
+	c.tool("exec", map[string]any{"command": "echo $$ > /tmp/pid; exec sleep 1000", "wait_seconds": 0})
+	before := i.pidOne()
+	c.tool("exec", map[string]any{"command": "sleep 1"}) // longer than the idle time, but a client is there
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Wait(); err != nil {
+		t.Fatalf("the idle server did not leave by itself: %v", err)
+	}
+	again := i.client("ann")
+	if got := again.text("exec", map[string]any{"command": "kill -0 $(cat /tmp/pid) && echo alive"}); got != "alive\n" || i.pidOne() != before {
+		t.Fatalf("the container did not go on: %q", got)
+	}
+}

@@ -36,7 +36,7 @@ func (i instance) serveHTTP(args ...string) (addr string, cmd *exec.Cmd) {
 	i.t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // a test may have ended it
 		<-logged
-		_ = cmd.Wait()
+		_ = cmd.Wait() // a test may have done that too
 	})
 	addr, ok := <-found
 	if !ok {

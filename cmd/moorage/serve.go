@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"gopkg.in/natefinch/lumberjack.v2"
@@ -38,6 +40,9 @@ func (c *serveCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("serve: only root can run the server; run: sudo moorage serve --root %s --run %s", d.Root, d.Run)
 	}
+	if err := addSystemPath(); err != nil {
+		return err
+	}
 	agent, shim, err := binaries(c.Agent)
 	if err != nil {
 		return err
@@ -68,6 +73,18 @@ func (c *serveCmd) Run(ctx context.Context, d daemon.Dirs) error {
 		log.Error("server ended", "err", err) // nobody may read what main says
 	}
 	return err
+}
+
+// addSystemPath appends where runc and mount helpers are to PATH: an MCP client
+// may start this process with less.
+func addSystemPath() error {
+	path := filepath.SplitList(os.Getenv("PATH"))
+	for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
+		if !slices.Contains(path, dir) {
+			path = append(path, dir)
+		}
+	}
+	return os.Setenv("PATH", strings.Join(path, string(filepath.ListSeparator)))
 }
 
 func (c *serveCmd) logger() (*slog.Logger, func()) {

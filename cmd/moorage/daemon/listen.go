@@ -50,6 +50,13 @@ func listen(path string) (*net.UnixListener, error) {
 	return l, nil
 }
 
+// newDoor makes a door through which nobody has come yet.
+func newDoor(version string, log *slog.Logger) *door {
+	d := &door{version: version, log: log}
+	d.since.Store(time.Now().UnixNano())
+	return d
+}
+
 // door accepts connections, does the handshake, and hands each to the function
 // of its mode. It knows how many are open and since when none was.
 type door struct {
@@ -57,23 +64,33 @@ type door struct {
 	modes   map[string]func(ctx context.Context, c *net.UnixConn, h Handshake)
 	log     *slog.Logger
 
-	open  atomic.Int64
-	since atomic.Int64 // unix nanoseconds of the last change of open
+	open  atomic.Int64 // connections on the socket
+	web   atomic.Int64 // HTTP requests
+	since atomic.Int64 // unix nanoseconds of when one of them ended
 }
 
-// idle is how long no connection has been open.
+// idle is how long nobody has been there.
 func (d *door) idle() time.Duration {
-	if d.open.Load() > 0 {
+	if d.open.Load() > 0 || d.web.Load() > 0 {
 		return 0
 	}
 	return time.Since(time.Unix(0, d.since.Load()))
+}
+
+// enter counts a client in, in one of the door's counters, and returns what
+// counts it out.
+func (d *door) enter(counter *atomic.Int64) (leave func()) {
+	counter.Add(1)
+	return func() {
+		d.since.Store(time.Now().UnixNano())
+		counter.Add(-1)
+	}
 }
 
 // run accepts until the listener is closed, and then waits for the connections.
 func (d *door) run(ctx context.Context, l *net.UnixListener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	d.since.Store(time.Now().UnixNano())
 	for {
 		c, err := l.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {
@@ -88,13 +105,10 @@ func (d *door) run(ctx context.Context, l *net.UnixListener) error {
 				return nil
 			}
 		}
-		d.open.Add(1)
+		leave := d.enter(&d.open)
 		wg.Go(func() {
-			defer func() {
-				c.Close()
-				d.since.Store(time.Now().UnixNano())
-				d.open.Add(-1)
-			}()
+			defer leave()
+			defer c.Close()
 			d.serve(ctx, c)
 		})
 	}

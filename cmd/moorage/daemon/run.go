@@ -65,18 +65,19 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer socket.Close()
-	web, err := listenHTTP(o, server)
+	d := newDoor(o.Version, o.Log)
+	web, err := listenHTTP(o, server, d)
 	if err != nil {
 		return err
 	}
 	info := Info{Version: o.Version, PID: os.Getpid(), Engine: e.name, Dirs: o.Dirs, HTTP: web.address()}
 	ops := newConnListener()
-	d := &door{version: o.Version, log: o.Log, modes: map[string]func(context.Context, *net.UnixConn, Handshake){
+	d.modes = map[string]func(context.Context, *net.UnixConn, Handshake){
 		ModeMCP: func(ctx context.Context, c *net.UnixConn, h Handshake) {
 			serveMCP(ctx, server, c, sandbox.Bot(h.Bot), o.Log)
 		},
 		ModeAdmin: func(ctx context.Context, c *net.UnixConn, h Handshake) { ops.hand(ctx, c, h) },
-	}}
+	}
 	api := &admin{info: info, images: e.runtime, manager: manager, log: o.Log}
 
 	var wg sync.WaitGroup

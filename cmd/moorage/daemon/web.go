@@ -26,7 +26,7 @@ type web struct {
 	server   *http.Server
 }
 
-func listenHTTP(o Options, server *tools.Server) (*web, error) {
+func listenHTTP(o Options, server *tools.Server, d *door) (*web, error) {
 	if o.HTTP == "" {
 		return nil, nil
 	}
@@ -40,10 +40,18 @@ func listenHTTP(o Options, server *tools.Server) (*web, error) {
 	o.Guard.Addr = l.Addr().String()
 	o.Guard.Tokens = tools.OpenTokens(o.Dirs.Tokens())
 	return &web{l, &http.Server{
-		Handler: server.HTTPHandler(o.Guard), ReadHeaderTimeout: headerTimeout,
+		Handler: counted(server.HTTPHandler(o.Guard), d), ReadHeaderTimeout: headerTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 	}}, nil
+}
+
+// counted keeps the server from leaving as idle while a request is answered.
+func counted(next http.Handler, d *door) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer d.enter(&d.web)()
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (w *web) address() string {
