@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,10 @@ const (
 	logFilesKept = 3
 )
 
+// gcPercent trades some MB of a small heap for less work on each call: at Go's
+// default of 100 collecting is about a tenth of what a file call costs.
+const gcPercent = 400
+
 type serveCmd struct {
 	serverFlags
 	HTTP        string        `help:"Serve streamable HTTP at /mcp and SSE at /sse here, for bearers of a token." placeholder:"HOST:PORT" env:"MOORAGE_HTTP" name:"http"`
@@ -39,6 +44,9 @@ type serveCmd struct {
 func (c *serveCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("serve: only root can run the server; run: sudo moorage serve --root %s --run %s", d.Root, d.Run)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	if err := addSystemPath(); err != nil {
 		return err
