@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -26,7 +27,11 @@ func Stop(ctx context.Context, d Dirs, containers bool) (Stopped, error) {
 			return s, fmt.Errorf("stop containers: %w", err)
 		}
 	}
-	if err := syscall.Kill(holder.PID, syscall.SIGTERM); err != nil {
+	err = syscall.Kill(holder.PID, syscall.SIGTERM)
+	if errors.Is(err, syscall.EPERM) {
+		return s, fmt.Errorf("stop the server, pid %d: only root may; run: sudo moorage stop --root %s --run %s", holder.PID, d.Root, d.Run)
+	}
+	if err != nil {
 		return s, fmt.Errorf("stop the server, pid %d: %w", holder.PID, err)
 	}
 	tick := time.NewTicker(10 * time.Millisecond)
