@@ -33,8 +33,9 @@ type Created struct {
 }
 
 // Create makes a container, starts it and waits for its agent. If the bot has
-// one of that id from the same request, it is returned as it is and becomes the
-// current one; from another request it is ErrAlreadyExists, saying what differs.
+// one of that id that is as the request asks, it is returned as it is and becomes
+// the current one; what the request leaves out may be anything. Else it is
+// ErrAlreadyExists, saying what differs.
 // When it fails nothing is left behind.
 func (m *Manager) Create(ctx context.Context, req CreateRequest, progress Progress) (Created, error) {
 	if req.ID == "" {
@@ -49,7 +50,7 @@ func (m *Manager) create(ctx context.Context, req CreateRequest, progress Progre
 		return Created{}, err
 	}
 	if st, err := m.rt.Status(ctx, spec.Ref); err == nil {
-		return m.existing(ctx, spec, st)
+		return m.existing(ctx, req, spec.Image, st)
 	}
 	if _, err := m.rt.EnsureImage(ctx, spec.Image, progress); err != nil {
 		return Created{}, err
@@ -66,7 +67,7 @@ func (m *Manager) create(ctx context.Context, req CreateRequest, progress Progre
 		}
 	}
 	if st, err := m.rt.Status(ctx, spec.Ref); err == nil {
-		return m.existing(ctx, spec, st)
+		return m.existing(ctx, req, spec.Image, st)
 	}
 	if err := m.roomForOneMore(ctx, req.Bot); err != nil {
 		return Created{}, err
@@ -75,15 +76,16 @@ func (m *Manager) create(ctx context.Context, req CreateRequest, progress Progre
 }
 
 // existing answers a request for a container that is there.
-func (m *Manager) existing(ctx context.Context, want Spec, st Status) (Created, error) {
-	if d := want.differs(st.Spec); d != "" {
-		return Created{}, fmt.Errorf("container %s: %w with another request: %s", want.Ref.ID, ErrAlreadyExists, d)
+func (m *Manager) existing(ctx context.Context, req CreateRequest, image string, st Status) (Created, error) {
+	ref := st.Spec.Ref
+	if d := req.differs(image, st.Spec); d != "" {
+		return Created{}, fmt.Errorf("container %s: %w and is another: %s", ref.ID, ErrAlreadyExists, d)
 	}
-	if err := m.rt.Touch(ctx, want.Ref); err != nil {
-		return Created{}, fmt.Errorf("make container %s the current one: %w", want.Ref.ID, err)
+	if err := m.rt.Touch(ctx, ref); err != nil {
+		return Created{}, fmt.Errorf("make container %s the current one: %w", ref.ID, err)
 	}
-	m.setCurrent(want.Ref)
-	st, err := m.rt.Status(ctx, want.Ref)
+	m.setCurrent(ref)
+	st, err := m.rt.Status(ctx, ref)
 	return Created{Status: st}, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -88,25 +89,25 @@ func checkLimit(name string, v, least, most float64) error {
 	if v >= least && v <= most {
 		return nil
 	}
-	return fmt.Errorf("limits.%s %v: %w: allowed is %v to %v", name, v, ErrInvalid, least, most)
+	text := func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+	return fmt.Errorf("limits.%s %s: %w: allowed is %s to %s", name, text(v), ErrInvalid, text(least), text(most))
 }
 
-// differs says in words how a request differs from what is there, or "".
-func (s Spec) differs(old Spec) string {
+// differs says in words how a container differs from what a request for it asks
+// for, or "". What the request leaves out is as it is.
+func (r CreateRequest) differs(image string, is Spec) string {
 	var d []string
-	add := func(what string, got, want any) {
-		d = append(d, fmt.Sprintf("%s is %v, asked for was %v", what, got, want))
+	compare := func(name string, asked bool, want, have any) {
+		if asked && want != have {
+			d = append(d, fmt.Sprintf("%s is %v, asked for was %v", name, have, want))
+		}
 	}
-	if s.Image != old.Image {
-		add("image", old.Image, s.Image)
-	}
-	if s.Snapshotter != old.Snapshotter {
-		add("snapshotter", old.Snapshotter, s.Snapshotter)
-	}
-	if s.Limits != old.Limits {
-		add("limits", fmt.Sprintf("%+v", old.Limits), fmt.Sprintf("%+v", s.Limits))
-	}
-	if !maps.Equal(s.Env, old.Env) {
+	compare("image", r.Image != "", image, is.Image)
+	compare("snapshotter", r.Snapshotter != "", r.Snapshotter, is.Snapshotter)
+	compare("limits.memory_mb", r.Limits.MemoryMB != 0, r.Limits.MemoryMB, is.Limits.MemoryMB)
+	compare("limits.cpus", r.Limits.CPUs != 0, r.Limits.CPUs, is.Limits.CPUs)
+	compare("limits.pids", r.Limits.PIDs != 0, r.Limits.PIDs, is.Limits.PIDs)
+	if len(r.Env) > 0 && !maps.Equal(r.Env, is.Env) {
 		d = append(d, "env differs")
 	}
 	return strings.Join(d, "; ")

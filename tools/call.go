@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -158,11 +159,20 @@ func (s *Server) serve(d definition, work worker) server.ToolHandlerFunc {
 		var f *failure
 		if err != nil {
 			f = explain(ctx, err, c)
-			res = mcp.NewToolResultError(f.Error())
+			res = mcp.NewToolResultError(f.Error() + c.noticed())
 		}
 		s.logCall(ctx, c, d.name, begun, f)
 		return res, nil
 	}
+}
+
+// noticed are the notices of a call that failed: what was done on the way to the
+// failure stays done.
+func (c *call) noticed() string {
+	if len(c.notices) == 0 {
+		return ""
+	}
+	return " [" + strings.Join(c.notices, "; ") + "]"
 }
 
 // worker is a tool from its arguments to its result.

@@ -74,9 +74,9 @@ func (in *execInput) noNUL() error {
 		named[fmt.Sprintf("argv.%d", i)] = a
 	}
 	for k, v := range in.Env {
-		named["env."+k] = k + v
-		if k == "" || strings.Contains(k, "=") {
-			return badArgument("env", k, "names of variables, which are not empty and hold no =")
+		named["env."+k] = v
+		if k == "" || strings.ContainsAny(k, "=\x00") {
+			return badArgument("env", k, "names of variables, which are not empty and hold no = and no NUL")
 		}
 	}
 	for name, v := range named {

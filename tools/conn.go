@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/tidwall/gjson"
 
 	"moorage/sandbox"
 )
@@ -18,8 +20,16 @@ import (
 // answered: each ends by itself within CallTime.
 const drainTime = CallTime + 3*time.Second
 
+// tooLong is a line over MessageMax. Its request's id is told if it stands near
+// the beginning, so that a client that waits for that answer gets it.
+type tooLong struct{ id json.RawMessage }
+
+func (*tooLong) Error() string { return "the line is too long" }
+
+// idWithin is how much of a line that is too long is searched for the id.
+const idWithin = 4 << 10
+
 var (
-	errTooLong = errors.New("the line is too long")
 	errDrained = errors.New("requests were not answered in time after the end of input")
 )
 
@@ -56,11 +66,12 @@ func (c *client) readLines(in io.Reader) error {
 	r := bufio.NewReaderSize(in, 64<<10)
 	for {
 		line, err := readLine(r)
+		var long *tooLong
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case errors.Is(err, errTooLong):
-			err = c.send(rpcError(nil, mcp.INVALID_REQUEST, fmt.Sprintf("invalid request: a message has at most %d bytes; send large content in pieces", MessageMax)))
+		case errors.As(err, &long):
+			err = c.send(rpcError(long.id, mcp.INVALID_REQUEST, fmt.Sprintf("invalid request: a message has at most %d bytes; send large content in pieces", MessageMax)))
 		case err == nil && len(bytes.TrimSpace(line)) > 0:
 			err = c.acceptLine(line)
 		}
@@ -98,14 +109,17 @@ func (c *client) drain() error {
 }
 
 // readLine returns the next line without its end, in memory of its own. A line
-// over MessageMax is read to its end without being kept, and is errTooLong. The
+// over MessageMax is read to its end without being kept, and is a *tooLong. The
 // last line need not have an end; after it comes io.EOF.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	var line []byte
-	long := false
+	var long *tooLong
 	for {
 		part, err := r.ReadSlice('\n')
-		if long = long || len(line)+len(part) > MessageMax+1; long {
+		if long == nil && len(line)+len(part) > MessageMax+1 {
+			long = &tooLong{idOf(line[:min(len(line), idWithin)])}
+		}
+		if long != nil {
 			line = nil
 		} else {
 			line = append(line, part...)
@@ -113,13 +127,22 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
-		case err != nil && (!errors.Is(err, io.EOF) || len(line) == 0 && !long):
+		case err != nil && (!errors.Is(err, io.EOF) || len(line) == 0 && long == nil):
 			return nil, err
-		case long:
-			return nil, errTooLong
+		case long != nil:
+			return nil, long
 		}
 		return bytes.TrimSuffix(line, []byte("\n")), nil
 	}
+}
+
+// idOf finds a request's id in the beginning of a message; nil if it is not there.
+func idOf(beginning []byte) json.RawMessage {
+	id := gjson.GetBytes(beginning, "id")
+	if id.Type != gjson.Number && id.Type != gjson.String || !json.Valid([]byte(id.Raw)) {
+		return nil
+	}
+	return json.RawMessage(id.Raw)
 }
 
 // unblock makes a Read or Write that is under way return.

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"moorage/sandbox"
+
+	"github.com/mark3labs/mcp-go/mcp"
 )
 
 // bench is a server with tools that need no container, for what surrounds tools.
@@ -379,5 +382,26 @@ func TestPlainPipes(t *testing.T) {
 	w.Close()
 	if err := await(t, done, "end"); err != nil || !strings.Contains(out.String(), `"ok"`) {
 		t.Errorf("%v %s", err, out.String())
+	}
+}
+
+// TestLongMessageKeepsItsID: a client that waits for that answer gets one.
+func TestLongMessageKeepsItsID(t *testing.T) {
+	for begins, id := range map[string]string{
+		`{"jsonrpc":"2.0","id":41,"method":"tools/call","params":{"x":"`:    "41",
+		`{"jsonrpc":"2.0","id":"a b","method":"tools/call","params":{"x":"`: `"a b"`,
+		`{"jsonrpc":"2.0","method":"tools/call","params":{"x":"`:            "null",
+		`{"id":{"not":"one"},"x":"`:                                         "null",
+	} {
+		line := append([]byte(begins), bytes.Repeat([]byte("y"), MessageMax)...)
+		_, err := readLine(bufio.NewReader(bytes.NewReader(append(line, '\n'))))
+		var long *tooLong
+		if !errors.As(err, &long) {
+			t.Fatalf("%s: %v", begins, err)
+		}
+		answer, err := json.Marshal(rpcError(long.id, mcp.INVALID_REQUEST, "x"))
+		if err != nil || !bytes.Contains(answer, []byte(`"id":`+id)) {
+			t.Errorf("%s: %s, %v", begins, answer, err)
+		}
 	}
 }

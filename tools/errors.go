@@ -105,6 +105,9 @@ func explain(ctx context.Context, err error, c *call) *failure {
 			return &failure{s.code, hidePaths(err.Error()), s.hint, err}
 		}
 	}
+	if errors.Is(err, syscall.ENOSPC) {
+		return &failure{limitExceeded, "the server's disk is full", "Delete files or containers that are not needed, or tell the operator", err}
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &failure{timedOut, "the container did not answer in time", "Call again; list_containers shows its state", err}
 	}

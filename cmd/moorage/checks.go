@@ -169,12 +169,22 @@ func checkDir(what, dir string) finding {
 	switch {
 	case err != nil:
 		f.detail, f.advice = fmt.Sprintf("%s: %v", dir, err), "choose another with --"+what
-	case os.Geteuid() == 0 && unix.Access(at, unix.W_OK) != nil:
-		f.advice = fmt.Sprintf("%s cannot be written; choose another with --%s", at, what)
+	case os.Geteuid() == 0 && tryDir(at) != nil:
+		f.advice = fmt.Sprintf("%v; choose another with --%s", tryDir(at), what)
 	case what == "root" && free < freeWanted:
 		f.advice, f.warn = "make room: at least 1 GB should be free for images and files", true
 	}
 	return f
+}
+
+// tryDir makes a directory there and removes it: whether that works cannot be
+// told from the mode, as in /proc.
+func tryDir(at string) error {
+	dir, err := os.MkdirTemp(at, ".moorage-doctor-")
+	if err != nil {
+		return err
+	}
+	return os.Remove(dir)
 }
 
 func checkLock(d daemon.Dirs) finding {

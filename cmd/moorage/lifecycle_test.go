@@ -70,8 +70,10 @@ func TestSameIDAgain(t *testing.T) {
 	if r := c.tool("create_container", request).Structured; r["created"] != false {
 		t.Errorf("the same request again: %v", r)
 	}
+	if r := c.tool("create_container", map[string]any{"container_id": "a"}).Structured; r["created"] != false {
+		t.Errorf("a request that leaves all else out: %v", r)
+	}
 	for _, other := range []map[string]any{
-		{"container_id": "a"},
 		{"container_id": "a", "env": map[string]any{"K": "W"}, "limits": map[string]any{"memory_mb": 256}},
 		{"container_id": "a", "env": map[string]any{"K": "V"}, "limits": map[string]any{"memory_mb": 128}},
 		{"container_id": "a", "env": map[string]any{"K": "V"}, "limits": map[string]any{"memory_mb": 256}, "image": "busybox"},

@@ -23,12 +23,12 @@ import (
 func (r *Runtime) Create(ctx context.Context, spec sandbox.Spec) error {
 	ctx = r.namespaced(ctx)
 	if err := checkSpec(spec); err != nil {
-		return fmt.Errorf("create %s: %w", spec.Ref, err)
+		return err
 	}
 	key := keyOf(r.instance, spec.Ref)
 	s, err := r.acquire(ctx, key)
 	if err != nil {
-		return fmt.Errorf("create %s: %w", spec.Ref, err)
+		return err
 	}
 	defer r.release(key, s)
 	if _, err := r.load(ctx, spec.Ref); err == nil {
@@ -37,7 +37,7 @@ func (r *Runtime) Create(ctx context.Context, spec sandbox.Spec) error {
 		return err
 	}
 	if err := r.create(ctx, key, spec); err != nil {
-		return fmt.Errorf("create %s: %w", spec.Ref, err)
+		return err
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 
 	"github.com/containerd/errdefs"
 
@@ -18,6 +20,8 @@ func engineError(doing string, err error) error {
 		return nil
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w", doing, err)
+	case errors.Is(err, syscall.ENOSPC), strings.Contains(err.Error(), syscall.ENOSPC.Error()): // parts of containerd keep only the text
+		return fmt.Errorf("%s: %w: the server's disk is full: %v", doing, sandbox.ErrLimit, err)
 	case errdefs.IsUnavailable(err):
 		return fmt.Errorf("%s: %w: %v", doing, sandbox.ErrUnavailable, err)
 	default:

@@ -3,13 +3,10 @@ package containerd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
 	"github.com/containerd/containerd/v2/core/mount"
-
-	"moorage/sandbox"
 )
 
 // rootfs yields the mounts of a container's root filesystem, for its next task.
@@ -37,7 +34,7 @@ func (r *Runtime) seed(chainID, at string, mounts []mount.Mount) error {
 	}
 	has, err := seedMounted(at, mount.RemoveVolatileOption(mounts))
 	if err != nil {
-		return fmt.Errorf("%w: prepare root filesystem: %v", sandbox.ErrUnavailable, err)
+		return engineError("prepare root filesystem", err)
 	}
 	if has {
 		r.hosts.Store(chainID, true)

@@ -24,7 +24,7 @@ func (r *Runtime) Start(ctx context.Context, ref sandbox.Ref) error {
 	key := keyOf(r.instance, ref)
 	s, err := r.acquire(ctx, key)
 	if err != nil {
-		return fmt.Errorf("start %s: %w", ref, err)
+		return err
 	}
 	defer r.release(key, s)
 	c, err := r.load(ctx, ref)
@@ -36,7 +36,7 @@ func (r *Runtime) Start(ctx context.Context, ref sandbox.Ref) error {
 		err = r.start(ctx, s, c)
 	}
 	if err != nil {
-		return fmt.Errorf("start %s: %w", ref, err)
+		return err
 	}
 	return nil
 }

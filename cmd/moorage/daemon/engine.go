@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"moorage/sandbox/containerd"
 	"moorage/sandbox/containerd/embed"
@@ -13,6 +14,19 @@ type engine struct {
 	name    string // "embedded", or the address of a system's containerd
 	runtime *containerd.Runtime
 	close   func()
+}
+
+// checkRun refuses a directory whose sockets could have no address, before
+// anything is made in it.
+func checkRun(o Options) error {
+	most := containerd.RunMax
+	if o.Containerd == "" {
+		most = min(most, embed.RunMax)
+	}
+	if len(o.Dirs.Run) > most {
+		return fmt.Errorf("--run %s has %d bytes: at most %d, so that the sockets below it fit", o.Dirs.Run, len(o.Dirs.Run), most)
+	}
+	return nil
 }
 
 // openEngine opens the runtime on the embedded containerd or on a system's.

@@ -42,6 +42,9 @@ type Options struct {
 func Run(ctx context.Context, o Options) (err error) {
 	defer func() { reportReady(err) }()
 	begun := time.Now()
+	if err := checkRun(o); err != nil {
+		return err
+	}
 	lock, err := Acquire(o.Dirs, o.Version)
 	if err != nil {
 		return err
