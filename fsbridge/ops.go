@@ -50,8 +50,9 @@ type ReadRequest struct {
 	MaxBytes int `json:"max_bytes,omitempty"` // most bytes of body; 0 or more than BodyMax means BodyMax
 
 	// Text asks that the body be UTF-8 text without NUL. A body that is not is
-	// not returned: Binary is set instead. A slice ends on a character's edge; a
-	// limit of bytes below 4 counts as 4, so that each slice gets on.
+	// not returned: Binary is set instead. A slice ends on a character's edge; it
+	// is longer than ByteLimit only if its one character is, so that each slice
+	// gets on. A MaxBytes below 4 counts as 4.
 	Text bool `json:"text,omitempty"`
 	// ImageMax: a file that is read from its start as Text, is a PNG, JPEG, GIF
 	// or WebP, and has at most so many bytes, is returned whole with Binary set.

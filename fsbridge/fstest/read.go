@@ -159,10 +159,24 @@ func readInsideCharacter(e *env) {
 	for _, c := range []struct {
 		offset, limit int64
 		body          string
-	}{{0, 4, "aé"}, {1, 4, "é"}, {0, 5, "aé"}, {0, 6, "aé€"}, {6, 1, "😀"}, {3, 0, "€😀z"}} {
+	}{
+		{0, 4, "aé"}, {1, 4, "é"}, {0, 5, "aé"}, {0, 6, "aé€"}, {6, 1, "😀"}, {3, 0, "€😀z"},
+		{0, 1, "a"}, {0, 2, "a"}, {0, 3, "aé"}, {1, 1, "é"}, {1, 2, "é"}, {3, 2, "€"}, {6, 3, "😀"}, {10, 1, "z"},
+	} {
 		res, body := e.read(fsbridge.ReadRequest{Path: path, Bytes: true, ByteOffset: c.offset, ByteLimit: c.limit, Text: true})
 		if body != c.body || res.NextByte != c.offset+int64(len(c.body)) {
 			e.Errorf("from %d at most %d: got %q, %+v", c.offset, c.limit, body, res)
+		}
+	}
+	for limit := int64(1); limit <= 3; limit++ {
+		res, body := e.read(fsbridge.ReadRequest{Path: e.put("b", "abcdefghij"), Bytes: true, ByteLimit: limit, Text: true})
+		if body != "abc"[:limit] || res.NextByte != limit || !res.Truncated {
+			e.Errorf("at most %d: got %q, %+v", limit, body, res)
+		}
+	}
+	for _, part := range []string{"\xe2\x82", "\xe2\x82x", "\xf0\x9f\x98"} {
+		if res, body := e.read(fsbridge.ReadRequest{Path: e.put("b", part), Bytes: true, ByteLimit: 1, Text: true}); !res.Binary || body != "" {
+			e.Errorf("%q: got %q, %+v", part, body, res)
 		}
 	}
 	if _, body := e.read(fsbridge.ReadRequest{Path: path, Bytes: true, ByteOffset: 2, ByteLimit: 1}); body != "\xa9" {

@@ -180,10 +180,7 @@ func (r *reader) bytes() error {
 	if n := r.req.ByteLimit; n > 0 && n < int64(limit) {
 		limit, byMax = int(n), false
 	}
-	if r.req.Text {
-		limit = max(limit, utf8.UTFMax)
-	}
-	if err := r.more(limit + 1); err != nil {
+	if err := r.more(max(limit, utf8.UTFMax) + 1); err != nil {
 		return err
 	}
 	if len(r.body()) > limit {
@@ -199,13 +196,17 @@ func (r *reader) end(n int) {
 }
 
 // cut ends the body before the bytes that are beyond limit: for text at a
-// character's edge, and at a line's end if there is one and atLine.
+// character's edge, and at a line's end if there is one and atLine. A first
+// character that is beyond limit stays whole.
 func (r *reader) cut(limit int, atLine bool) {
 	b := r.body()[:limit]
 	if i := bytes.LastIndexByte(b, '\n'); atLine && i >= 0 {
 		b = b[:i+1]
 	} else if r.req.Text {
-		b = trimRune(b)
+		if b = trimRune(b); len(b) == 0 {
+			_, n := utf8.DecodeRune(r.body())
+			b = r.body()[:n]
+		}
 	}
 	r.eof = false
 	r.data = r.data[:r.head+len(b)]
