@@ -16,7 +16,7 @@ const (
 	CodeIO        Code = "io"         // see Errno
 	CodeInvalid   Code = "invalid"    // a parameter is out of its range
 	CodeConflict  Code = "conflict"   // if_revision does not match
-	CodeIrregular Code = "irregular"  // not a regular file: FIFO, device, socket
+	CodeIrregular Code = "irregular"  // not a regular file: FIFO, device, socket, or one of the kernel's
 	CodeTooLarge  Code = "too_large"  // over a limit of this package
 	CodeLimit     Code = "limit"      // pids, memory, processes, disk: a limit of the container
 	CodeNoShell   Code = "no_shell"   // the image has no /bin/sh

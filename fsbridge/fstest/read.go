@@ -340,6 +340,15 @@ func readProc(e *env) {
 	if _, body = e.read(fsbridge.ReadRequest{Path: "/proc/self/status", Tail: 1, Text: true}); !strings.HasPrefix(body, "nonvoluntary") {
 		e.Errorf("got %.40q", body)
 	}
+	if e.Root { // the first page is mapped nowhere
+		for _, req := range []fsbridge.ReadRequest{{}, {Bytes: true}, {Tail: 1}} {
+			req.Path, req.Text = "/proc/self/mem", true
+			_, _, _, err := e.Client.Read(e.Context(), req)
+			e.fails("read", err, fsbridge.ErrIrregular)
+		}
+		_, err := e.Client.ReadTo(e.Context(), "/proc/self/mem", 0, 1, &bytes.Buffer{})
+		e.fails("fetch", err, fsbridge.ErrIrregular)
+	}
 	if got := e.get("/proc/self/status"); !strings.HasPrefix(got, "Name:") {
 		e.Errorf("got %.40q", got)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,7 @@ var writeCases = []testCase{
 	{"IfRevision", writeIfRevision},
 	{"Links", writeLinks},
 	{"Refused", writeRefused},
+	{"Kernel", writeKernel},
 	{"Large", writeLarge},
 	{"BrokenSource", writeBrokenSource},
 	{"Cancelled", writeCancelled},
@@ -192,9 +194,6 @@ func writeRefused(e *env) {
 		_, err := e.Client.Write(e.Context(), fsbridge.WriteRequest{Path: path}, []byte("x"))
 		e.fails("write", err, syscall.EISDIR)
 	}
-	if _, err := e.Client.Write(e.Context(), fsbridge.WriteRequest{Path: "/proc/none"}, []byte("x")); err == nil {
-		e.Error("a file was made in /proc")
-	}
 	e.sh("mkfifo fifo")
 	for _, path := range []fsbridge.Path{e.path("fifo"), "/dev/null"} {
 		for _, app := range []bool{false, true} {
@@ -203,6 +202,32 @@ func writeRefused(e *env) {
 		}
 	}
 	e.noTemps(e.path("."))
+}
+
+// writeKernel: what cannot be made or replaced says so.
+func writeKernel(e *env) {
+	if _, _, err := e.Client.Stat(e.Context(), fsbridge.StatRequest{Path: "/proc/self/status"}); err != nil {
+		e.Skip("no /proc")
+	}
+	for _, app := range []bool{false, true} {
+		for _, path := range []fsbridge.Path{"/proc/sys/kernel/hostname", "/proc/self/comm"} {
+			_, err := e.Client.Write(e.Context(), fsbridge.WriteRequest{Path: path, Append: app}, []byte("x"))
+			if remote := e.fails("write", err, fsbridge.ErrIrregular); !strings.Contains(remote.Message, "cannot be replaced: it is on proc") || remote.Path != path {
+				e.Errorf("%s: got %+v", path, remote)
+			}
+		}
+		for _, path := range []fsbridge.Path{"/proc/none", "/proc/none/deep/er", "/proc/self/none"} {
+			_, err := e.Client.Write(e.Context(), fsbridge.WriteRequest{Path: path, Append: app}, []byte("x"))
+			if remote := e.fails("write", err, fs.ErrPermission); !strings.Contains(remote.Message, "it is on proc") || remote.Path != path {
+				e.Errorf("%s: got %+v", path, remote)
+			}
+		}
+	}
+	if _, _, err := e.Client.Stat(e.Context(), fsbridge.StatRequest{Path: "/sys/kernel"}); err != nil {
+		return
+	}
+	_, err := e.Client.Write(e.Context(), fsbridge.WriteRequest{Path: "/sys/none"}, nil)
+	e.fails("write", err, fs.ErrPermission)
 }
 
 func writeLarge(e *env) {

@@ -16,6 +16,9 @@
 // says is never trusted: /proc and /sys say 0 or 4096. Reading goes on until the
 // end of the file or the limit.
 //
+// On the kernel's file systems, as /proc, no file is made or replaced, and none
+// can be: a write says so instead of failing by halves.
+//
 // # Writing
 //
 // A write makes a temporary file beside its target, fills it, gives it the

@@ -24,7 +24,7 @@ func (t *Tree) Fetch(ctx context.Context, req *fsbridge.FetchRequest, send func(
 			n = min(n, req.Length-res.Bytes)
 		}
 		if chunk, eof, err = f.take(ctx, chunk[:0], req.Offset+res.Bytes, n); err != nil {
-			return res, fsbridge.NewError(fsbridge.OpFetch, req.Path, err)
+			return res, f.readError(fsbridge.OpFetch, req.Path, err)
 		}
 		if len(chunk) == 0 {
 			break

@@ -23,11 +23,11 @@ func (t *Tree) Read(ctx context.Context, req *fsbridge.ReadRequest) (fsbridge.Re
 	defer f.close()
 	r := newReader(ctx, f, req)
 	if err := r.read(); err != nil {
-		return fsbridge.ReadResult{}, nil, fsbridge.NewError(fsbridge.OpRead, req.Path, err)
+		return fsbridge.ReadResult{}, nil, f.readError(fsbridge.OpRead, req.Path, err)
 	}
 	d, known, err := r.digest(t)
 	if err != nil {
-		return fsbridge.ReadResult{}, nil, fsbridge.NewError(fsbridge.OpRead, req.Path, err)
+		return fsbridge.ReadResult{}, nil, f.readError(fsbridge.OpRead, req.Path, err)
 	}
 	if !known && r.total < 0 {
 		d.lines = -1

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"moorage/fsbridge"
 )
 
 // linksMax is how many symbolic links the last name of a path may go through, as
@@ -22,9 +24,10 @@ type target struct {
 	made    []string // directories that were made for it
 }
 
-// locate finds the file that path leads to, through symbolic links, and opens
+// locate finds the file that asked leads to, through symbolic links, and opens
 // the directory that it is in, or makes it.
-func (g *target) locate(path string) error {
+func (g *target) locate(asked fsbridge.Path) error {
+	path := string(asked)
 	for links := 0; ; links++ {
 		if links > linksMax {
 			return unix.ELOOP
@@ -40,7 +43,7 @@ func (g *target) locate(path string) error {
 		case err == nil:
 			path = g.dirPath + "/" + link
 		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
-			return g.openDir()
+			return g.openDir(asked)
 		default:
 			return err
 		}
@@ -68,9 +71,12 @@ func readlink(path string) (string, error) {
 	return string(buf[:n]), nil
 }
 
-func (g *target) openDir() error {
+func (g *target) openDir(asked fsbridge.Path) error {
 	err := g.tryOpen()
 	if errors.Is(err, unix.ENOENT) {
+		if kernel := kernelAbove(g.dirPath + "/."); kernel != "" {
+			return notMade(asked, kernel)
+		}
 		if err = g.makeDirs(g.dirPath); err == nil {
 			err = g.tryOpen()
 		}

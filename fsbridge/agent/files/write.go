@@ -62,11 +62,16 @@ type writing struct {
 }
 
 func (w *writing) run() error {
-	if err := w.target.locate(string(w.req.Path)); err != nil {
+	if err := w.target.locate(w.req.Path); err != nil {
 		return err
 	}
 	if err := w.check(); err != nil { // before the content is taken, to fail early
 		return err
+	}
+	if kernel := kernelOf(w.dir); kernel != "" && w.exists {
+		return notReplaced(w.req.Path, kernel)
+	} else if kernel != "" {
+		return notMade(w.req.Path, kernel)
 	}
 	if err := w.fill(); err != nil {
 		return err
