@@ -195,6 +195,8 @@ func checkExec(req *ExecRequest, res *ExecResult, data []byte) string {
 		return "malformed process id or cursor"
 	case res.PID <= 0 || res.Duration < 0 || res.Duration > TimeoutMax+time.Hour:
 		return "pid or duration out of bounds"
+	case len(res.SpoolError) > SpoolErrorMax || !IsText([]byte(res.SpoolError)):
+		return "malformed error of the spool"
 	}
 	for _, path := range []Path{res.StdoutPath, res.StderrPath} {
 		if path != "" && checkNode(path, 0, "") != "" {

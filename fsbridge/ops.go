@@ -20,6 +20,8 @@ const (
 	SpoolMax = 16 << 20
 	// OutputMax is the most bytes of output in one ExecResult, both streams.
 	OutputMax = 512 << 10
+	// SpoolErrorMax is the most bytes of an ExecResult's SpoolError.
+	SpoolErrorMax = 200
 	// StdinMax is the most bytes of standard input that one Exec takes.
 	StdinMax = 4 << 20
 	// DepthMax is how deep a List goes.
@@ -233,4 +235,8 @@ type ExecResult struct {
 	StderrPath Path   `json:"stderr_path,omitempty"`
 	SpoolCut   bool   `json:"spool_cut,omitempty"` // more than SpoolMax was written; the rest is lost
 	NextCursor string `json:"next_cursor"`         // where output after this begins
+	// SpoolError: a spool file could not be made or takes no more, as a full disk
+	// does not: the cause in words, at most SpoolErrorMax bytes. The file, if
+	// there is one, lacks the end of the output.
+	SpoolError string `json:"spool_error,omitempty"`
 }

@@ -23,6 +23,28 @@ func factsOfExec(res fsbridge.ExecResult, at where) execFacts {
 	return f
 }
 
+// spoolNotice says what the output files lack, and whether that is shown; "" if
+// they lack nothing.
+func spoolNotice(res fsbridge.ExecResult) string {
+	if res.SpoolError == "" {
+		if res.SpoolCut {
+			return fmt.Sprintf("more than %d bytes were written to one stream; what came after is lost", fsbridge.SpoolMax)
+		}
+		return ""
+	}
+	file, shown := "the output file is incomplete", "all of the output"
+	if res.StdoutPath == "" {
+		file = "there is no output file"
+	}
+	if res.State == fsbridge.Running {
+		shown += " so far"
+	}
+	if res.StdoutBytes > int64(res.StdoutHead+res.StdoutTail) || res.StderrBytes > int64(res.StderrHead+res.StderrTail) {
+		shown = "its beginning and its end; of what is left out, what the file lacks is lost"
+	}
+	return fmt.Sprintf("%s: %s; what is shown here is %s", file, clean(res.SpoolError, fsbridge.SpoolErrorMax), shown)
+}
+
 // ending says how the command ended, or that it has not, so that the text can
 // be understood without the facts.
 func (f *execFacts) ending(in execInput) string {
@@ -32,8 +54,12 @@ func (f *execFacts) ending(in execInput) string {
 	}
 	switch fsbridge.ProcessState(f.State) {
 	case fsbridge.Running:
-		text += fmt.Sprintf("still running after %v: process_id %s, pid %d; its output so far and later: fs_read %s; to stop it: exec kill -- -%d",
-			time.Duration(f.DurationMS)*time.Millisecond, f.ProcessID, f.PID, f.OutputPath, f.PID)
+		output := "its output so far and later: fs_read " + f.OutputPath
+		if f.OutputPath == "" {
+			output = "its later output is lost"
+		}
+		text += fmt.Sprintf("still running after %v: process_id %s, pid %d; %s; to stop it: exec kill -- -%d",
+			time.Duration(f.DurationMS)*time.Millisecond, f.ProcessID, f.PID, output, f.PID)
 	case fsbridge.TimedOut:
 		text += fmt.Sprintf("killed, as it ran longer than timeout_seconds %v", seconds(in.TimeoutSeconds, timeoutDefault))
 	case fsbridge.Signaled:
@@ -67,13 +93,21 @@ func (o *stream) text(notices *[]string, cut *bool) string {
 	head, badHead := valid(o.head, false, more)
 	tail, badTail := valid(o.tail, more, false)
 	if badHead || badTail {
-		*notices = append(*notices, fmt.Sprintf("%s is not all UTF-8: other bytes are shown as U+FFFD; exact: fs_read %s with encoding base64", o.name, show(o.path)))
+		exact := ""
+		if o.path != "" {
+			exact = fmt.Sprintf("; exact: fs_read %s with encoding base64", show(o.path))
+		}
+		*notices = append(*notices, o.name+" is not all UTF-8: other bytes are shown as U+FFFD"+exact)
 	}
 	if !more {
 		return head + tail
 	}
 	*cut = true
 	left := o.written - end
-	*notices = append(*notices, fmt.Sprintf("%s is cut: %s of %d left out; they are in fs_read %s with byte_offset %d", o.name, count(left, "byte"), o.written, show(o.path), len(o.head)))
+	rest := "they are lost, as there is no output file"
+	if o.path != "" {
+		rest = fmt.Sprintf("to read on: fs_read %s with byte_offset %d", show(o.path), len(o.head))
+	}
+	*notices = append(*notices, fmt.Sprintf("%s is cut: %s of %d left out; %s", o.name, count(left, "byte"), o.written, rest))
 	return fmt.Sprintf("%s\n... %s left out ...\n%s", head, count(left, "byte"), tail)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,8 +41,9 @@ type capture struct {
 	total int64
 	out   *excerpt // nil when the result was made
 	spool *os.File
-	made  bool // the spool file was made
-	cut   bool // the spool takes no more
+	made  bool   // the spool file was made
+	cut   bool   // the spool takes no more
+	err   string // why, if that is an error
 
 	spooled atomic.Int64
 	dropped atomic.Bool
@@ -72,10 +74,20 @@ func (c *capture) begin() {
 func (c *capture) open() {
 	f, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
-		c.cut = true
+		c.fail(err)
 		return
 	}
 	c.spool, c.made = f, true
+}
+
+// fail notes that the spool takes no more because of err.
+func (c *capture) fail(err error) {
+	var errno syscall.Errno
+	c.cut, c.err = true, err.Error()
+	if errors.As(err, &errno) {
+		c.err = errno.Error()
+	}
+	c.err = strings.ToValidUTF8(c.err[:min(len(c.err), fsbridge.SpoolErrorMax)], "")
 }
 
 // run moves the stream until its last writer has closed it. A terminal is kept
@@ -161,10 +173,11 @@ func (c *capture) store(b []byte) {
 // write adds to the spool file. What a full disk does not take is given back.
 func (c *capture) write(b []byte) {
 	c.t.writes <- struct{}{}
-	n, _ := c.spool.Write(b)
+	n, err := c.spool.Write(b)
 	<-c.t.writes
 	c.spooled.Add(int64(n))
-	if n < len(b) {
+	if err != nil {
+		c.fail(err)
 		c.t.release(int64(len(b) - n))
 	}
 	if c.dropped.Load() { // meanwhile
@@ -215,7 +228,8 @@ type written struct {
 	head, tail []byte
 	total      int64
 	path       fsbridge.Path
-	cut        bool // the spool file lacks some of it
+	cut        bool   // the spool file lacks some of it, as it is full
+	err        string // it lacks some of it because of this
 }
 
 func (c *capture) written() (w written) {
@@ -223,7 +237,11 @@ func (c *capture) written() (w written) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.total = c.total
-	w.cut = c.cut && c.spooled.Load() < c.total
+	if short := c.spooled.Load() < c.total; c.err != "" && (short || !c.made) {
+		w.err = c.err
+	} else {
+		w.cut = c.cut && short
+	}
 	if c.out != nil {
 		w.head, w.tail = c.out.parts()
 	}

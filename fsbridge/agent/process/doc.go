@@ -15,7 +15,8 @@
 // Each stream has one goroutine that moves it from a pipe into a file of the
 // spool, <id>.out or <id>.err, at most SpoolMax bytes of a stream and 256 MiB in
 // all, the oldest finished process making room. What is beyond is counted and
-// dropped, so a command that writes for ever neither grows anything nor stops.
+// dropped, as is what comes after an error of the file (a full disk), which the
+// result tells; so a command that writes for ever neither grows anything nor stops.
 // The head and the tail for the result are kept in memory until it was made.
 //
 // # Exits

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"os"
 	"strconv"
 	"strings"
@@ -168,13 +169,14 @@ func (p *Process) result() (fsbridge.ExecResult, []byte) {
 	out := p.stdout.written()
 	res.StdoutBytes, res.StdoutPath = out.total, out.path
 	res.StdoutHead, res.StdoutTail = len(out.head), len(out.tail)
-	res.SpoolCut = out.cut
+	res.SpoolCut, res.SpoolError = out.cut, out.err
 	data := append(append([]byte(nil), out.head...), out.tail...)
 	if p.stderr != nil {
 		out := p.stderr.written()
 		res.StderrBytes, res.StderrPath = out.total, out.path
 		res.StderrHead, res.StderrTail = len(out.head), len(out.tail)
 		res.SpoolCut = res.SpoolCut || out.cut
+		res.SpoolError = cmp.Or(res.SpoolError, out.err)
 		data = append(append(data, out.head...), out.tail...)
 	}
 	res.NextCursor = strconv.FormatInt(res.StdoutBytes, 10) + "." + strconv.FormatInt(res.StderrBytes, 10)

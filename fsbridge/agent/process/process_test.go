@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"moorage/fsbridge"
@@ -100,6 +101,45 @@ func TestSpoolTotal(t *testing.T) {
 	table.release(spoolTotal - 3)
 	if res := run(t, table, "echo x"); res.SpoolCut {
 		t.Errorf("got %+v", res)
+	}
+}
+
+// A disk that is full or takes no file is told as what it is, and the command
+// goes on.
+func TestSpoolError(t *testing.T) {
+	table := newTable(t)
+	if err := unix.Mount("tmpfs", table.o.Spool, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skip("no mount:", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(table.o.Spool, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	full := unix.ENOSPC.Error()
+	res := run(t, table, "head -c 200000 /dev/zero; exit 3")
+	if res.SpoolError != full || res.SpoolCut || *res.ExitCode != 3 || res.StdoutBytes != 200_000 || res.StdoutPath == "" {
+		t.Errorf("got %+v", res)
+	}
+	kept, err := os.ReadFile(string(res.StdoutPath))
+	if err != nil || len(kept) != 64<<10 || int64(len(kept)) != table.spooled {
+		t.Errorf("%d bytes are kept, %d counted, %v", len(kept), table.spooled, err)
+	}
+	if res := run(t, table, "echo on stderr >&2"); res.SpoolError != full || res.SpoolCut || res.StderrHead != 10 {
+		t.Errorf("stderr: got %+v", res)
+	}
+	if res := run(t, table, "true"); res.SpoolError != "" || res.SpoolCut {
+		t.Errorf("no output: got %+v", res)
+	}
+	table.remove(table.all()[0])
+	if res := run(t, table, "echo x"); res.SpoolError != "" || res.SpoolCut {
+		t.Errorf("with room again: got %+v", res)
+	}
+	if err := unix.Mount("", table.o.Spool, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if res := run(t, table, "echo x"); res.SpoolError != unix.EROFS.Error() || res.SpoolCut || res.StdoutPath != "" || res.StdoutHead != 2 {
+		t.Errorf("read-only: got %+v", res)
 	}
 }
 

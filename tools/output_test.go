@@ -1,0 +1,47 @@
+package tools
+
+import (
+	"strings"
+	"testing"
+
+	"moorage/fsbridge"
+)
+
+func TestReadSpoolNotice(t *testing.T) {
+	full := fsbridge.ExecResult{State: fsbridge.Exited, StdoutPath: "/p1.out", SpoolError: "no space left on device", StdoutBytes: 10, StdoutHead: 10}
+	cut, none, runs := full, full, full
+	cut.StdoutBytes, none.StdoutPath, runs.State = 99, "", fsbridge.Running
+	for want, res := range map[string]fsbridge.ExecResult{
+		"": {StdoutBytes: 99},
+		"more than 16777216 bytes were written to one stream; what came after is lost":                                                                              {SpoolCut: true},
+		"the output file is incomplete: no space left on device; what is shown here is all of the output":                                                           full,
+		"there is no output file: no space left on device; what is shown here is all of the output":                                                                 none,
+		"the output file is incomplete: no space left on device; what is shown here is all of the output so far":                                                    runs,
+		"the output file is incomplete: no space left on device; what is shown here is its beginning and its end; of what is left out, what the file lacks is lost": cut,
+	} {
+		if got := spoolNotice(res); got != want {
+			t.Errorf("got %q\nwant %q", got, want)
+		}
+	}
+	if factsOfExec(full, where{}).Truncated {
+		t.Error("all is shown, and yet truncated")
+	}
+}
+
+func TestReadStreamWithoutFile(t *testing.T) {
+	for path, want := range map[fsbridge.Path]string{
+		"":   "stdout is cut: 7 bytes of 9 left out; they are lost, as there is no output file",
+		"/f": "stdout is cut: 7 bytes of 9 left out; to read on: fs_read /f with byte_offset 1",
+	} {
+		var notices []string
+		var cut bool
+		o := stream{"stdout", []byte("a"), []byte("b"), 9, path}
+		if text := o.text(&notices, &cut); !cut || strings.Join(notices, "|") != want || text != "a\n... 7 bytes left out ...\nb" {
+			t.Errorf("got %q, %v, %q", text, cut, notices)
+		}
+	}
+	f := execFacts{State: string(fsbridge.Running), ProcessID: "p1", PID: 7, StdoutBytes: 1}
+	if got := f.ending(execInput{}); got != "still running after 0s: process_id p1, pid 7; its later output is lost; to stop it: exec kill -- -7" {
+		t.Errorf("got %q", got)
+	}
+}
