@@ -65,6 +65,11 @@ func checkRead(req *ReadRequest, res *ReadResult, data []byte) string {
 		return "lines out of order"
 	case req.Text && !res.Binary && !IsText(body):
 		return "text that is none"
+	case !res.HeadCut && (res.InLine || res.PrevByte != 0):
+		return "a cut that is none"
+	case res.HeadCut && (req.Tail <= 0 || res.Binary || len(body) == 0 || res.PrevByte < 0 || res.PrevByte >= res.FirstByte ||
+		res.FirstByte-res.PrevByte > int64(req.bodyLimit(false))):
+		return "a cut head out of bounds"
 	}
 	return checkNode(res.Path, res.Mode, res.Revision)
 }

@@ -78,6 +78,15 @@ type ReadResult struct {
 	Mode       uint32    `json:"mode"` // permission bits, as in Entry
 	ModTime    time.Time `json:"mtime"`
 	HeadLen    int       `json:"head_len,omitempty"` // bytes of head before the body in the data
+
+	// HeadCut: of a Tail, the body begins later than was asked for, since MaxBytes
+	// is full: at a line's start or, InLine, inside its one line. The lines before
+	// it are those that end at FirstByte; a slice of at most MaxBytes of them that
+	// were asked for begins at PrevByte: at a line's start or, if it would be
+	// empty, at a character.
+	HeadCut  bool  `json:"head_cut,omitempty"`
+	InLine   bool  `json:"in_line,omitempty"`
+	PrevByte int64 `json:"prev_byte,omitempty"`
 }
 
 // FetchRequest asks for a part of a regular file as a stream.

@@ -14,6 +14,8 @@ import (
 // Bounds of one fs_read.
 const (
 	linesDefault = 2000
+	// numberMax is the most bytes that a line's number takes, with its tab.
+	numberMax = 20
 	// imageMax is the largest image, in bytes, that fits ResultMax as base64.
 	imageMax = (ResultMax - envelope) / 4 * 3
 )
@@ -56,6 +58,9 @@ func (in *readInput) request() (fsbridge.ReadRequest, error) {
 		return fsbridge.ReadRequest{}, fail(invalidArgument, "Read by lines or by bytes", "%s", strings.Join(wrong, "; "))
 	}
 	req := fsbridge.ReadRequest{Path: path, Offset: in.Offset, Limit: in.Limit, Tail: in.Tail, MaxBytes: ResultChars, Text: !encoded}
+	if in.LineNumbers {
+		req.MaxBytes -= numberMax // so that one line fits with its number
+	}
 	switch {
 	case bytewise || encoded:
 		req.Bytes, req.ByteOffset, req.ByteLimit = true, deref(in.ByteOffset, 0), deref(in.ByteLimit, 0)
@@ -122,11 +127,17 @@ func (s *Server) fsRead(ctx context.Context, c *call, in readInput) (r reply[rea
 		r.note("%s, %s", mime, count(res.Size, "byte"))
 		return r, nil
 	case req.Text:
-		r.say(r.facts.cut(&res, body, in.LineNumbers))
+		r.say(r.facts.cut(&res, body, in.LineNumbers && res.FirstLine > 0, in.Tail > 0))
+		if in.LineNumbers && res.FirstLine == 0 && len(body) > 0 {
+			r.note("lines are not numbered: those before are not counted in so large a file")
+		}
 	default:
 		r.say(base64.StdEncoding.EncodeToString(body))
 	}
 	if n := r.facts.notice(res, len(body)); n != "" {
+		r.note("%s", n)
+	}
+	if n := r.facts.skipped(res, in.Tail); n != "" {
 		r.note("%s", n)
 	}
 	return r, nil
@@ -135,7 +146,7 @@ func (s *Server) fsRead(ctx context.Context, c *call, in readInput) (r reply[rea
 func factsOfRead(res fsbridge.ReadResult, at where, mime string) readFacts {
 	f := readFacts{
 		where: at, Path: show(res.Path), Size: res.Size, Revision: res.Revision, FirstLine: res.FirstLine, LastLine: res.LastLine,
-		Truncated: res.Truncated, NextOffset: res.NextOffset, MimeType: mime, ModTime: res.ModTime.UTC(),
+		Truncated: res.Truncated || res.HeadCut, NextOffset: res.NextOffset, MimeType: mime, ModTime: res.ModTime.UTC(),
 	}
 	if res.TotalLines >= 0 {
 		f.TotalLines = &res.TotalLines
@@ -148,8 +159,11 @@ func factsOfRead(res fsbridge.ReadResult, at where, mime string) readFacts {
 
 // cut makes the text of a body, and shortens it where numbers of lines or the
 // escapes of JSON would make it too large.
-func (f *readFacts) cut(res *fsbridge.ReadResult, body []byte, numbers bool) string {
-	if numbers {
+func (f *readFacts) cut(res *fsbridge.ReadResult, body []byte, numbers, tail bool) string {
+	switch {
+	case numbers && tail:
+		return f.numberTail(body)
+	case numbers:
 		return f.number(body)
 	}
 	if n := fit(body, ResultMax-envelope); n < len(body) {
@@ -166,7 +180,7 @@ func (f *readFacts) number(body []byte) string {
 	var b strings.Builder
 	line := f.FirstLine
 	for part := range bytes.Lines(body) {
-		if b.Len()+len(part)+8 > ResultChars && line > f.FirstLine {
+		if b.Len()+len(part)+numberLen(line) > ResultChars && line > f.FirstLine {
 			f.Truncated, f.LastLine, f.NextOffset, f.NextByteOffset = true, line-1, line, 0
 			break
 		}
@@ -174,6 +188,47 @@ func (f *readFacts) number(body []byte) string {
 		line++
 	}
 	return b.String()
+}
+
+// numberLen is how many bytes number puts before a line.
+func numberLen(line int64) int { return len(fmt.Sprintf("%6d\t", line)) }
+
+// numberTail is number, but of the last lines that fit one result.
+func (f *readFacts) numberTail(body []byte) string {
+	start, line := len(body), f.LastLine+1
+	for size := 0; start > 0; {
+		from := bytes.LastIndexByte(body[:start-1], '\n') + 1
+		size += start - from + numberLen(line-1)
+		if size > ResultChars && start < len(body) {
+			f.Truncated = true
+			break
+		}
+		start, line = from, line-1
+	}
+	f.FirstLine = line
+	return f.number(body[start:])
+}
+
+// skipped says what of a tail was left out before its beginning, and how to get
+// it; "" if nothing was.
+func (f *readFacts) skipped(res fsbridge.ReadResult, tail int64) string {
+	fewer := f.FirstLine > res.FirstLine // numbers took their place
+	switch {
+	case tail == 0 || !res.HeadCut && !fewer:
+		return ""
+	case f.FirstLine > 0 && f.TotalLines != nil && (fewer || !res.InLine):
+		first := max(1, *f.TotalLines-tail+1)
+		if last := f.FirstLine - 1; last >= first {
+			return fmt.Sprintf("lines %d to %d, the end of a file of %s; lines %d to %d were asked for too: fs_read with offset %d and limit %d",
+				f.FirstLine, f.LastLine, count(*f.TotalLines, "line"), first, last, first, last-first+1)
+		}
+	}
+	what := "the lines before"
+	if res.InLine {
+		what = "only the end of one long line is shown, what is before it"
+	}
+	return fmt.Sprintf("bytes %d to %d, the end of a file of %s; %s: fs_read with byte_offset %d and byte_limit %d",
+		res.FirstByte, res.NextByte-1, count(f.Size, "byte"), what, res.PrevByte, res.FirstByte-res.PrevByte)
 }
 
 // notice says what was left out and how to get it; "" if nothing was.
@@ -187,7 +242,7 @@ func (f *readFacts) notice(res fsbridge.ReadResult, n int) string {
 		return "the file is empty"
 	case n == 0:
 		return "nothing there: the file has " + total
-	case !f.Truncated:
+	case !f.Truncated, f.NextOffset == 0 && !res.Truncated && f.NextByteOffset == 0:
 		return ""
 	case f.NextOffset > 0:
 		return fmt.Sprintf("lines %d to %d of a file of %s; the rest: fs_read with offset %d", f.FirstLine, f.LastLine, total, f.NextOffset)

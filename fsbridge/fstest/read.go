@@ -17,6 +17,7 @@ var readCases = []testCase{
 	{"Whole", readWhole},
 	{"Lines", readLines},
 	{"Tail", readTail},
+	{"TailCut", readTailCut},
 	{"Bytes", readBytes},
 	{"InsideCharacter", readInsideCharacter},
 	{"CutAtLine", readCutAtLine},
@@ -120,6 +121,37 @@ func readTail(e *env) {
 	if _, body = e.read(fsbridge.ReadRequest{Path: e.put("line", long), Tail: 1, Text: true}); !strings.HasSuffix(long, body) ||
 		len(body) < fsbridge.BodyMax-4 {
 		e.Errorf("got %d bytes", len(body))
+	}
+}
+
+// readTailCut: a tail that does not fit says so, and where the rest is.
+func readTailCut(e *env) {
+	path := e.put("f", "1\n2\n3\n4")
+	for _, c := range []struct {
+		tail int64
+		max  int
+		cut  bool
+		prev int64
+	}{{3, 5, false, 0}, {4, 7, false, 0}, {100, 7, false, 0}, {3, 4, true, 2}, {4, 4, true, 0}, {100, 6, true, 0}, {2, 1, true, 2}} {
+		res, body := e.read(fsbridge.ReadRequest{Path: path, Tail: c.tail, MaxBytes: c.max})
+		if c.max == 1 { // only part of what is before fits
+			c.prev = 5
+		}
+		if res.HeadCut != c.cut || res.InLine || res.PrevByte != c.prev || !strings.HasSuffix("1\n2\n3\n4", body) {
+			e.Errorf("tail %d of at most %d bytes: got %q, %+v", c.tail, c.max, body, res)
+		}
+	}
+	line := strings.Repeat("0123456789é", 10) // 120 bytes
+	path = e.put("long", "x\n"+line+"\n")
+	res, body := e.read(fsbridge.ReadRequest{Path: path, Tail: 1, MaxBytes: 50, Text: true})
+	if !res.HeadCut || !res.InLine || res.FirstLine != 2 || res.LastLine != 2 || !strings.HasSuffix(line+"\n", body) || len(body) < 46 {
+		e.Errorf("got %q, %+v", body, res)
+	}
+	if res, body = e.read(fsbridge.ReadRequest{Path: path, Tail: 1, MaxBytes: 121, Text: true}); res.HeadCut || body != line+"\n" {
+		e.Errorf("got %q, %+v", body, res)
+	}
+	if res, _ := e.read(fsbridge.ReadRequest{Path: e.put("b", "x\n"+line+"\x00\n"), Tail: 1, MaxBytes: 50, Text: true}); res.HeadCut || !res.Binary {
+		e.Errorf("got %+v", res)
 	}
 }
 

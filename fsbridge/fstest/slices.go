@@ -13,6 +13,7 @@ import (
 var sliceCases = []testCase{
 	{"Property", slicesJoin},
 	{"TailProperty", tailsMatch},
+	{"CutTailProperty", cutTailsJoin},
 	{"Sparse", slicesOfSparse},
 	{"LongLine", slicesOfLongLine},
 }
@@ -105,6 +106,44 @@ func tailsMatch(e *env) {
 		want := strings.Join(lines[max(0, len(lines)-int(n)):], "")
 		if string(body) != want || res.TotalLines != int64(len(lines)) || res.LastLine != int64(len(lines)) && want != "" {
 			rt.Fatalf("tail of %d: got %d bytes, want %d: %+v", n, len(body), len(want), res)
+		}
+	})
+}
+
+// cutTailsJoin: what a tail leaves out is what is before it.
+func cutTailsJoin(e *env) {
+	rapid.Check(e.T, func(rt *rapid.T) {
+		all := content(rt)
+		path := e.path("f")
+		if _, err := e.Client.Write(e.Context(), fsbridge.WriteRequest{Path: path}, []byte(all)); err != nil {
+			rt.Fatal(err)
+		}
+		n := rapid.Int64Range(1, 60).Draw(rt, "tail")
+		most := rapid.IntRange(max(4, len(all)/30), max(4, len(all))).Draw(rt, "max")
+		lines := strings.SplitAfter(all, "\n")
+		if lines[len(lines)-1] == "" {
+			lines = lines[:len(lines)-1]
+		}
+		want := strings.Join(lines[max(0, len(lines)-int(n)):], "")
+		res, _, body, err := e.Client.Read(e.Context(), fsbridge.ReadRequest{Path: path, Tail: n, MaxBytes: most, Text: true})
+		if err != nil || res.Truncated || res.HeadCut != (len(body) < len(want)) || !strings.HasSuffix(want, string(body)) {
+			rt.Fatalf("tail of %d, want %d bytes, got %d: %+v, %v", n, len(want), len(body), res, err)
+		}
+		if !res.HeadCut {
+			return
+		}
+		if inLine := all[res.FirstByte-1] != '\n'; res.InLine != inLine || inLine && strings.Contains(string(body[:len(body)-1]), "\n") {
+			rt.Fatalf("in a line: %v, want %v", res.InLine, inLine)
+		}
+		res2, _, before, err := e.Client.Read(e.Context(), fsbridge.ReadRequest{
+			Path: path, Bytes: true, ByteOffset: res.PrevByte, ByteLimit: res.FirstByte - res.PrevByte, Text: true,
+		})
+		if got := string(before) + string(body); err != nil || res2.NextByte != res.FirstByte || !strings.HasSuffix(want, got) {
+			rt.Fatalf("before it: %+v, %v", res2, err)
+		}
+		start := int64(len(all) - len(want))
+		if res.PrevByte > start && res.FirstByte-start <= int64(most) {
+			rt.Fatalf("all from byte %d would fit: %+v", start, res)
 		}
 	})
 }

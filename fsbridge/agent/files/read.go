@@ -78,6 +78,7 @@ type reader struct {
 	total  int64  // lines of the file, -1 if not known
 	eof    bool   // the body ends where the file ends
 	binary bool
+	cutAt  headCut
 }
 
 func newReader(ctx context.Context, f *file, req *fsbridge.ReadRequest) *reader {
@@ -214,7 +215,7 @@ func (r *reader) cut(limit int, atLine bool) {
 
 // refuse leaves of the file only its head.
 func (r *reader) refuse() {
-	r.binary, r.line = true, 0
+	r.binary, r.line, r.cutAt = true, 0, headCut{}
 	if r.first == 0 {
 		r.head = min(len(r.data), fsbridge.HeadBytes)
 	}
@@ -262,6 +263,9 @@ func (r *reader) result(d digest) fsbridge.ReadResult {
 		Mode:       permissions(r.f.st.Mode),
 		ModTime:    modTime(r.f.st.Mtim),
 		HeadLen:    r.head,
+		HeadCut:    r.cutAt.yes,
+		InLine:     r.cutAt.inLine,
+		PrevByte:   r.cutAt.prev,
 	}
 	if r.total >= 0 {
 		res.TotalLines = r.total

@@ -70,7 +70,9 @@ func (r *reader) resize(end, from int64) error {
 // endWith makes the body of b, which is at byte from of the file and ends with
 // it, starting at start or, if that is not the right place, where max allows.
 func (r *reader) endWith(b []byte, start int, from int64, enough bool) error {
-	if over := len(b) - r.max; start < over {
+	over := len(b) - r.max
+	cut := start < over
+	if cut {
 		start = over
 		if b[over-1] != '\n' {
 			start = nextStart(b, over, r.req.Text)
@@ -83,6 +85,45 @@ func (r *reader) endWith(b []byte, start int, from int64, enough bool) error {
 	}
 	r.data = append(r.data, b[start:]...)
 	r.eof = true
+	if cut && start < len(b) {
+		return r.before(b[start-1] != '\n')
+	}
+	return nil
+}
+
+// headCut is where the body of a tail begins later than was asked for.
+type headCut struct {
+	yes, inLine bool
+	prev        int64
+}
+
+// before notes that the body begins later than was asked for, and looks where
+// the slice before it begins.
+func (r *reader) before(inLine bool) error {
+	from := max(r.first-int64(r.max)-1, 0)
+	b, _, err := r.f.take(r.ctx, nil, from, r.first-from)
+	if err != nil {
+		return err
+	}
+	body := r.body()
+	left := r.req.Tail - newlines(body)
+	if len(body) > 0 && body[len(body)-1] != '\n' {
+		left--
+	}
+	if inLine { // that line counts again
+		left++
+	}
+	start, _ := lastLines(b, left)
+	if over := len(b) - r.max; start < over {
+		start = over
+		if b[over-1] != '\n' {
+			start = nextStart(b, over, r.req.Text)
+		}
+	}
+	if start >= len(b) { // no text, or the file changes
+		start = max(len(b)-r.max, 0)
+	}
+	r.cutAt = headCut{yes: true, inLine: inLine, prev: from + int64(start)}
 	return nil
 }
 
