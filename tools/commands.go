@@ -135,8 +135,8 @@ func (s *Server) exec(ctx context.Context, c *call, in execInput) (r reply[execF
 	if res.StderrBytes > 0 {
 		r.say("stderr:\n" + stderr.text(&r.notices, &r.facts.Truncated))
 	}
-	if res.SpoolCut {
-		r.note("more than %d bytes were written to one stream; what came after is lost", fsbridge.SpoolMax)
+	if n := spoolNotice(res); n != "" {
+		r.note("%s", n)
 	}
 	r.note("%s", r.facts.ending(in))
 	return r, nil
