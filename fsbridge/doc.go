@@ -51,6 +51,15 @@
 //	5 list    ListRequest                          ListResult, entries
 //	6 stat    StatRequest                          StatResult, head
 //	7 exec    ExecRequest   stdin    or to agent   ExecResult, output
+//	8 edit    EditRequest                          EditResult, unified diff
+//	9 patch   PatchRequest                         PatchResult
+//	10 glob   GlobRequest                          GlobResult, entries
+//	11 grep   GrepRequest                          GrepResult, matches
+//	12 mkdir  MkdirRequest                         MkdirResult
+//	13 move   MoveRequest                          MoveResult
+//	14 delete DeleteRequest                        DeleteResult
+//	15 follow FollowRequest input                  FollowResult, output
+//	16 processes none                              ProcessesResult
 //
 // The entries of a list are data in a form of their own (see AppendEntries).
 // An agent answers an operation that it does not know with an error. A request

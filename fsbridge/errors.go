@@ -22,6 +22,9 @@ const (
 	CodeNoShell   Code = "no_shell"   // the image has no /bin/sh
 	CodeCancelled Code = "cancelled"  // the request was cancelled
 	CodeProcess   Code = "no_process" // no such process
+	CodeNoMatch   Code = "no_match"   // the text to be replaced is not there; Passages are near it
+	CodeAmbiguous Code = "ambiguous"  // it is there Count times; Passages are where
+	CodeMount     Code = "mount"      // a mount point, or one is below it
 )
 
 // Sentinels that errors.Is finds in an *Error.
@@ -34,6 +37,9 @@ var (
 	ErrNoShell   = errors.New("no shell in the image")
 	ErrCancelled = errors.New("cancelled")
 	ErrNoProcess = errors.New("no such process")
+	ErrNoMatch   = errors.New("no match")
+	ErrAmbiguous = errors.New("more than one match")
+	ErrMount     = errors.New("a mount point")
 	// ErrClosed: the connection to the agent ended before the answer came. The
 	// operation may or may not have been carried out.
 	ErrClosed = errors.New("connection to the agent closed")
@@ -45,6 +51,7 @@ var sentinels = map[Code]error{
 	CodeInvalid: ErrInvalid, CodeConflict: ErrConflict, CodeIrregular: ErrIrregular,
 	CodeTooLarge: ErrTooLarge, CodeLimit: ErrLimit, CodeNoShell: ErrNoShell,
 	CodeCancelled: ErrCancelled, CodeProcess: ErrNoProcess,
+	CodeNoMatch: ErrNoMatch, CodeAmbiguous: ErrAmbiguous, CodeMount: ErrMount,
 }
 
 // Error is an operation that failed inside the container.
@@ -61,6 +68,17 @@ type Error struct {
 	Close  []Path `json:"close,omitempty"`
 	// For a conflict: what the revision is now ("" when the file is not there).
 	Revision string `json:"revision,omitempty"`
+	// For CodeNoMatch and CodeAmbiguous: which edit or hunk it is (1-based), how
+	// often its text is there, and where: at most PassagesMax.
+	Item     int       `json:"item,omitempty"`
+	Count    int       `json:"count,omitempty"`
+	Passages []Passage `json:"passages,omitempty"`
+}
+
+// Passage is a run of whole lines of a file.
+type Passage struct {
+	Line int64  `json:"line"` // its first line's number
+	Text string `json:"text"` // UTF-8, at most PassageMax bytes
 }
 
 func (e *Error) Error() string {

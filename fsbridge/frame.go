@@ -50,9 +50,21 @@ const (
 	OpList
 	OpStat
 	OpExec
+	OpEdit
+	OpPatch
+	OpGlob
+	OpGrep
+	OpMkdir
+	OpMove
+	OpDelete
+	OpFollow
+	OpProcesses
 )
 
-var opNames = [...]string{"", "ping", "read", "fetch", "write", "list", "stat", "exec"}
+var opNames = [...]string{
+	"", "ping", "read", "fetch", "write", "list", "stat", "exec",
+	"edit", "patch", "glob", "grep", "mkdir", "move", "delete", "follow", "processes",
+}
 
 func (o Op) String() string {
 	if o == 0 || int(o) >= len(opNames) {

@@ -5,7 +5,7 @@ import "time"
 // Version is the wire's version. It changes when an older agent or server could
 // misread a newer one; then the server restarts the container to put its own
 // agent there.
-const Version = 1
+const Version = 2
 
 // Limits of the wire.
 const (

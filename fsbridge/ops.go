@@ -113,6 +113,9 @@ type WriteRequest struct {
 	Stream bool `json:"stream,omitempty"`
 }
 
+// Streamed reports whether a stream follows the request.
+func (r *WriteRequest) Streamed() bool { return r.Stream }
+
 // WriteResult tells what is there now.
 type WriteResult struct {
 	Path     Path   `json:"path"` // as resolved: absolute and clean, links as given
@@ -181,71 +184,4 @@ type StatResult struct {
 	ModTime  time.Time `json:"mtime"`
 	Target   Path      `json:"target,omitempty"`
 	Revision string    `json:"revision,omitempty"` // regular files up to RevisionMax
-}
-
-// ExecRequest starts a command in a process group of its own. The data is its
-// standard input, which is closed after it.
-type ExecRequest struct {
-	Command string            `json:"command,omitempty"` // a line for /bin/sh -c
-	Argv    []string          `json:"argv,omitempty"`    // or a program and its arguments
-	Cwd     Path              `json:"cwd,omitempty"`     // default: the data mount
-	Env     map[string]string `json:"env,omitempty"`     // added to the container's
-	User    string            `json:"user,omitempty"`    // name, uid, name:group or uid:gid; default root
-	TTY     *WinSize          `json:"tty,omitempty"`     // a pseudo-terminal of this size; stderr is then part of stdout
-	Wait    time.Duration     `json:"wait,omitempty"`    // how long to wait for the end, at most WaitMax
-	Timeout time.Duration     `json:"timeout,omitempty"` // then the process group is killed; 0 means TimeoutMax
-	// MaxOutput is the most bytes of stdout, and again of stderr, in the
-	// result: the head and the tail when there is more. At most OutputMax/2.
-	// 0 means that.
-	MaxOutput int `json:"max_output,omitempty"`
-	// Stream says that stdin follows as a stream instead of the frame's data.
-	// The Client sets it.
-	Stream bool `json:"stream,omitempty"`
-}
-
-// WinSize is a terminal's size in characters.
-type WinSize struct {
-	Rows uint16 `json:"rows"`
-	Cols uint16 `json:"cols"`
-}
-
-// ProcessState says where a process is in its life.
-type ProcessState string
-
-// The states of a process. All but Running are final.
-const (
-	Running  ProcessState = "running"
-	Exited   ProcessState = "exited"    // by itself; ExitCode is set
-	Signaled ProcessState = "signaled"  // by a signal; Signal is set
-	TimedOut ProcessState = "timed_out" // killed because its Timeout passed
-)
-
-// ExecResult tells about a process: its end, or that it still runs.
-type ExecResult struct {
-	ProcessID string        `json:"process_id"`
-	PID       int           `json:"pid"` // in the container's pid namespace
-	State     ProcessState  `json:"state"`
-	ExitCode  *int          `json:"exit_code,omitempty"`
-	Signal    string        `json:"signal,omitempty"` // "SIGKILL"
-	OOMKilled bool          `json:"oom_killed,omitempty"`
-	Duration  time.Duration `json:"duration"`
-
-	StdoutBytes int64 `json:"stdout_bytes"` // written so far
-	StderrBytes int64 `json:"stderr_bytes"`
-	// The data holds stdout's head, stdout's tail, stderr's head, stderr's
-	// tail, of these lengths. A tail is there only when bytes were left out
-	// between it and the head.
-	StdoutHead int `json:"stdout_head,omitempty"`
-	StdoutTail int `json:"stdout_tail,omitempty"`
-	StderrHead int `json:"stderr_head,omitempty"`
-	StderrTail int `json:"stderr_tail,omitempty"`
-
-	StdoutPath Path   `json:"stdout_path,omitempty"` // the spooled stdout, at most SpoolMax
-	StderrPath Path   `json:"stderr_path,omitempty"`
-	SpoolCut   bool   `json:"spool_cut,omitempty"` // more than SpoolMax was written; the rest is lost
-	NextCursor string `json:"next_cursor"`         // where output after this begins
-	// SpoolError: a spool file could not be made or takes no more, as a full disk
-	// does not: the cause in words, at most SpoolErrorMax bytes. The file, if
-	// there is one, lacks the end of the output.
-	SpoolError string `json:"spool_error,omitempty"`
 }

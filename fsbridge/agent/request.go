@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime/debug"
 
@@ -14,59 +13,27 @@ import (
 type request struct {
 	l      *link
 	call   *call
+	op     operation
 	ctx    context.Context
-	json   []byte
 	data   []byte
 	params any
-	bad    error // the parameters cannot be understood
+	bad    error // it cannot be understood
 }
 
-// decode reads the parameters, and makes their paths absolute.
-func (r *request) decode() error {
-	base := r.l.base
-	switch r.call.op {
-	case fsbridge.OpPing:
-		return nil
-	case fsbridge.OpRead:
-		p := new(fsbridge.ReadRequest)
-		return r.parse(p, func() { p.Path = files.Resolve(base, p.Path) })
-	case fsbridge.OpFetch:
-		p := new(fsbridge.FetchRequest)
-		return r.parse(p, func() { p.Path = files.Resolve(base, p.Path) })
-	case fsbridge.OpWrite:
-		p := new(fsbridge.WriteRequest)
-		return r.parse(p, func() { p.Path = files.Resolve(base, p.Path) })
-	case fsbridge.OpList:
-		p := new(fsbridge.ListRequest)
-		return r.parse(p, func() { p.Path = files.Resolve(base, p.Path) })
-	case fsbridge.OpStat:
-		p := new(fsbridge.StatRequest)
-		return r.parse(p, func() { p.Path = files.Resolve(base, p.Path) })
-	case fsbridge.OpExec:
-		p := new(fsbridge.ExecRequest)
-		return r.parse(p, func() { p.Cwd = files.Resolve(base, p.Cwd) })
+// decode looks the operation up and reads its parameters. It reports whether a
+// stream follows.
+func (r *request) decode(js []byte) (streamed bool) {
+	op, ok := operations[r.call.op]
+	if !ok {
+		r.bad = fsbridge.Errorf(r.call.op, "", fsbridge.CodeInvalid, "this agent does not know the operation")
+		return false
 	}
-	return fsbridge.Errorf(r.call.op, "", fsbridge.CodeInvalid, "this agent does not know the operation")
-}
-
-func (r *request) parse(p any, resolve func()) error {
-	if err := json.Unmarshal(r.json, p); err != nil {
-		return fsbridge.Errorf(r.call.op, "", fsbridge.CodeInvalid, "parameters: %v", err)
+	var err error
+	if r.params, streamed, err = op.parse(r.l.base, js); err != nil {
+		r.bad = fsbridge.Errorf(r.call.op, "", fsbridge.CodeInvalid, "parameters: %v", err)
 	}
-	resolve()
-	r.params, r.json = p, nil
-	return nil
-}
-
-// streamed reports whether a stream follows the request.
-func (r *request) streamed() bool {
-	switch p := r.params.(type) {
-	case *fsbridge.WriteRequest:
-		return p.Stream
-	case *fsbridge.ExecRequest:
-		return p.Stream
-	}
-	return false
+	r.op = op
+	return streamed
 }
 
 // run carries the request out and answers it. A panic costs the request, not the
@@ -78,60 +45,34 @@ func (r *request) run() {
 			r.l.answer(r.call, nil, nil, fsbridge.Errorf(r.call.op, "", fsbridge.CodeIO, "internal error of the agent"))
 		}
 	}()
-	a := r.l.a
+	gate := r.l.a.gate
 	switch {
 	case r.bad != nil:
 		r.l.answer(r.call, nil, nil, r.bad)
 		return
-	case r.call.op == fsbridge.OpPing:
-		r.l.answer(r.call, nil, nil, nil)
-		return
-	case r.call.op == fsbridge.OpExec: // it waits most of its time
-		result, data, err := r.exec()
-		r.l.answer(r.call, result, data, err)
-		return
+	case !r.op.waits:
+		if err := gate.enter(r.ctx); err != nil {
+			r.l.answer(r.call, nil, nil, err)
+			return
+		}
+		// The gate is held while the answer is sent, so that bodies that wait for
+		// the connection do not pile up in memory.
+		defer gate.leave()
 	}
-	if err := a.gate.enter(r.ctx); err != nil {
-		r.l.answer(r.call, nil, nil, err)
-		return
-	}
-	// The gate is held while the answer is sent, so that bodies that wait for
-	// the connection do not pile up in memory.
-	defer a.gate.leave()
-	result, data, err := r.touchFiles()
+	result, data, err := r.op.run(r)
 	r.l.answer(r.call, result, data, err)
 }
 
-// touchFiles carries out an operation on files, inside the gate.
-func (r *request) touchFiles() (result any, data []byte, err error) {
-	tree := r.l.a.files
-	switch p := r.params.(type) {
-	case *fsbridge.ReadRequest:
-		return withData(tree.Read(r.ctx, p))
-	case *fsbridge.FetchRequest:
-		res, err := tree.Fetch(r.ctx, p, r.send)
-		return &res, nil, err
-	case *fsbridge.WriteRequest:
-		src := files.Bytes(r.data)
-		if p.Stream {
-			src = r.receive()
-		}
-		res, err := tree.Write(r.ctx, p, src)
-		return &res, nil, err
-	case *fsbridge.ListRequest:
-		res, err := tree.List(r.ctx, p)
-		return &res, fsbridge.AppendEntries(nil, res.Entries), err
-	case *fsbridge.StatRequest:
-		return withData(tree.Stat(r.ctx, p))
+// content is what a write writes.
+func (r *request) content(streamed bool) files.Source {
+	if streamed {
+		return r.receive()
 	}
-	panic("no operation on files")
+	return files.Bytes(r.data)
 }
 
-func withData[T any](res T, data []byte, err error) (any, []byte, error) { return &res, data, err }
-
 // exec runs a command.
-func (r *request) exec() (any, []byte, error) {
-	p := r.params.(*fsbridge.ExecRequest)
+func (r *request) exec(p *fsbridge.ExecRequest) (any, []byte, error) {
 	stdin := r.data
 	if p.Stream {
 		var err error

@@ -132,12 +132,8 @@ func (l *link) begin(ctx context.Context, f *fsbridge.Frame) error {
 	if f.Op == fsbridge.OpFetch {
 		c.out = fsbridge.NewCredit()
 	}
-	r := &request{l: l, call: c, ctx: ctx, json: f.JSON, data: f.Data}
-	if err := r.decode(); err != nil {
-		r.params = nil
-		r.bad = err
-	}
-	if r.streamed() {
+	r := &request{l: l, call: c, ctx: ctx, data: f.Data}
+	if r.decode(f.JSON) {
 		c.in = fsbridge.NewInbox()
 	}
 	l.mu.Lock()

@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"encoding/json"
+
+	"moorage/fsbridge"
+	"moorage/fsbridge/agent/files"
+)
+
+// operation is how one operation of the wire is carried out.
+type operation struct {
+	// parse reads the parameters, makes their paths absolute, and tells whether a
+	// stream follows the request.
+	parse func(base fsbridge.Path, js []byte) (params any, streamed bool, err error)
+	// run carries it out. What it returns is the answer.
+	run func(r *request) (result any, data []byte, err error)
+	// waits tells that it waits most of its time, and so stays outside of the gate.
+	waits bool
+}
+
+// operations is the table of what this agent can do.
+var operations = map[fsbridge.Op]operation{
+	fsbridge.OpPing: {
+		parse: func(fsbridge.Path, []byte) (any, bool, error) { return nil, false, nil },
+		run:   func(*request) (any, []byte, error) { return nil, nil, nil },
+		waits: true,
+	},
+	fsbridge.OpRead: inFiles(func(p *fsbridge.ReadRequest) paths { return paths{&p.Path} },
+		func(r *request, t *files.Tree, p *fsbridge.ReadRequest) (any, []byte, error) {
+			return withData(t.Read(r.ctx, p))
+		}),
+	fsbridge.OpFetch: inFiles(func(p *fsbridge.FetchRequest) paths { return paths{&p.Path} },
+		func(r *request, t *files.Tree, p *fsbridge.FetchRequest) (any, []byte, error) {
+			return plain(t.Fetch(r.ctx, p, r.send))
+		}),
+	fsbridge.OpWrite: inFiles(func(p *fsbridge.WriteRequest) paths { return paths{&p.Path} },
+		func(r *request, t *files.Tree, p *fsbridge.WriteRequest) (any, []byte, error) {
+			return plain(t.Write(r.ctx, p, r.content(p.Stream)))
+		}),
+	fsbridge.OpList: inFiles(func(p *fsbridge.ListRequest) paths { return paths{&p.Path} },
+		func(r *request, t *files.Tree, p *fsbridge.ListRequest) (any, []byte, error) {
+			res, err := t.List(r.ctx, p)
+			return &res, fsbridge.AppendEntries(nil, res.Entries), err
+		}),
+	fsbridge.OpStat: inFiles(func(p *fsbridge.StatRequest) paths { return paths{&p.Path} },
+		func(r *request, t *files.Tree, p *fsbridge.StatRequest) (any, []byte, error) {
+			return withData(t.Stat(r.ctx, p))
+		}),
+	fsbridge.OpExec: waiting(func(p *fsbridge.ExecRequest) paths { return paths{&p.Cwd} }, (*request).exec),
+}
+
+// paths are the parameters that are resolved.
+type paths []*fsbridge.Path
+
+// inFiles is an operation on files.
+func inFiles[P any](of func(*P) paths, run func(*request, *files.Tree, *P) (any, []byte, error)) operation {
+	return operation{
+		parse: parser(of),
+		run:   func(r *request) (any, []byte, error) { return run(r, r.l.a.files, r.params.(*P)) },
+	}
+}
+
+// waiting is an operation that waits most of its time.
+func waiting[P any](of func(*P) paths, run func(*request, *P) (any, []byte, error)) operation {
+	return operation{
+		parse: parser(of),
+		run:   func(r *request) (any, []byte, error) { return run(r, r.params.(*P)) },
+		waits: true,
+	}
+}
+
+// streamer is implemented by parameters after which a stream may follow.
+type streamer interface{ Streamed() bool }
+
+func parser[P any](of func(*P) paths) func(fsbridge.Path, []byte) (any, bool, error) {
+	return func(base fsbridge.Path, js []byte) (any, bool, error) {
+		p := new(P)
+		if err := json.Unmarshal(js, p); err != nil {
+			return nil, false, err
+		}
+		for _, path := range of(p) {
+			*path = files.Resolve(base, *path)
+		}
+		s, ok := any(p).(streamer)
+		return p, ok && s.Streamed(), nil
+	}
+}
+
+func plain[T any](res T, err error) (any, []byte, error) { return &res, nil, err }
+
+func withData[T any](res T, data []byte, err error) (any, []byte, error) { return &res, data, err }
