@@ -20,9 +20,9 @@ func TestConnectRefuses(t *testing.T) {
 		hello []byte
 		want  string
 	}{
-		{"another version", frame(Header{Kind: KindHello}, `{"version":2,"boot_id":"b","pid":1}`, ""), "another version"},
-		{"no boot id", frame(Header{Kind: KindHello}, `{"version":1,"pid":1}`, ""), "boot id"},
-		{"no pid", frame(Header{Kind: KindHello}, `{"version":1,"boot_id":"b"}`, ""), "pid"},
+		{"another version", frame(Header{Kind: KindHello}, `{"version":99,"boot_id":"b","pid":1}`, ""), "another version"},
+		{"no boot id", frame(Header{Kind: KindHello}, `{"version":2,"pid":1}`, ""), "boot id"},
+		{"no pid", frame(Header{Kind: KindHello}, `{"version":2,"boot_id":"b"}`, ""), "pid"},
 		{"no JSON", frame(Header{Kind: KindHello}, `hello`, ""), "hello"},
 		{"a response", frame(Header{ID: 1, Kind: KindResponse}, `{}`, ""), "response in place of hello"},
 		{"garbage", bytes.Repeat([]byte{0x7f}, 100), "flags"},
@@ -50,7 +50,7 @@ func TestConnectRefuses(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	server, agent := net.Pipe()
-	go agent.Write(frame(Header{Kind: KindHello}, `{"version":2}`, ""))
+	go agent.Write(frame(Header{Kind: KindHello}, `{"version":99}`, ""))
 	defer agent.Close()
 	if _, err := Connect(t.Context(), server, Welcome{}); !errors.Is(err, ErrVersion) {
 		t.Errorf("got %v", err)

@@ -96,7 +96,7 @@ func TestReadCut(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
-	f.Add(frame(Header{Kind: KindHello}, `{"version":1}`, ""))
+	f.Add(frame(Header{Kind: KindHello}, `{"version":2}`, ""))
 	f.Add(append(frame(Header{ID: 7, Kind: KindResponse}, `{}`, "x"), frame(Header{ID: 8, Kind: KindData}, "", "chunk")...))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		c := NewConn(stream{bytes.NewReader(in)})

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const goodHello = `{"version":1,"build":"test","boot_id":"b","pid":1}`
+const goodHello = `{"version":2,"build":"test","boot_id":"b","pid":1}`
 
 // hostile is an agent that does what a test says.
 type hostile struct {

@@ -170,7 +170,7 @@ func TestServerGoesDuringUpload(t *testing.T) {
 
 func TestBadWelcome(t *testing.T) {
 	a := newAgent(t)
-	for name, js := range map[string]string{"version": `{"version":2}`, "JSON": `{`} {
+	for name, js := range map[string]string{"version": `{"version":99}`, "JSON": `{`} {
 		server, inside := socketpair(t)
 		result := make(chan error, 1)
 		go func() { result <- a.Serve(t.Context(), inside) }()
