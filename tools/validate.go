@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
@@ -139,7 +140,7 @@ func valueAt(v any, at []string) any {
 func (s *schema) suggest(name string) string {
 	best, least := "", 3
 	for _, f := range s.fields {
-		d := distance(strings.ToLower(clip(name, 64)), f.name)
+		d := levenshtein.ComputeDistance(strings.ToLower(clip(name, 64)), f.name)
 		if strings.Contains(name, f.name) || (len(name) > 2 && strings.Contains(f.name, name)) {
 			d = min(d, 2)
 		}
@@ -151,24 +152,4 @@ func (s *schema) suggest(name string) string {
 		return ""
 	}
 	return " (did you mean " + best + "?)"
-}
-
-// distance is Levenshtein's: how many bytes to insert, delete or replace.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], d
-		}
-	}
-	return row[len(b)]
 }

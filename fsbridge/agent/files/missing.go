@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
 	"golang.org/x/sys/unix"
 
 	"moorage/fsbridge"
@@ -98,8 +99,8 @@ func openDir(path string) (*os.File, error) {
 }
 
 // distance is how far apart two names are: 0 when only case differs, 1 when one
-// is the other's beginning (as with a forgotten extension), else the number of
-// edits between them.
+// is the other's beginning (as with a forgotten extension), else Levenshtein's, in
+// characters.
 func distance(a, b string) int {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	switch {
@@ -110,26 +111,5 @@ func distance(a, b string) int {
 	case max(len(a), len(b)) > 255:
 		return 255
 	}
-	return edits(a, b)
-}
-
-// edits is the Levenshtein distance, in bytes.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+	return levenshtein.ComputeDistance(a, b)
 }
