@@ -22,7 +22,8 @@ const (
 )
 
 // EditRequest replaces exact passages of a regular file: each edit in turn, in
-// what those before it have made; all of them or, after an error, none.
+// what those before it have made; all of them or, after an error, none. An error
+// about one edit has its number in Item.
 type EditRequest struct {
 	Path       Path    `json:"path"`
 	Edits      []Edit  `json:"edits"` // 1 to EditsMax
@@ -31,8 +32,11 @@ type EditRequest struct {
 	MaxDiff    int     `json:"max_diff,omitempty"`    // most bytes of diff; 0 or more than DiffMax means DiffMax
 }
 
-// Edit replaces one passage. Line ends in Old and New that are LF also stand for
-// CRLF where the file has that.
+// Edit replaces one passage, to the byte. LF in Old also stands for CRLF where the
+// file has that, and LF in New for the line ends of what it replaces, else for
+// those that most lines of the file have; an Old with CRLF that is there as it is
+// takes New as it is. An Old whose last line has an end also stands for the file's
+// last line when that has none. Both are UTF-8.
 type Edit struct {
 	Old string `json:"old"` // not empty; must occur exactly once unless All
 	New string `json:"new"`
@@ -40,7 +44,8 @@ type Edit struct {
 }
 
 // EditResult tells what is there now, or with DryRun what would be. Its data is
-// the change as a unified diff.
+// the change as a unified diff, whose file names are Path, quoted as in Go if it
+// holds control characters.
 type EditResult struct {
 	Path         Path   `json:"path"`
 	Size         int64  `json:"size"`
@@ -52,7 +57,11 @@ type EditResult struct {
 }
 
 // PatchRequest changes, makes, deletes and renames files: all of them or, after
-// an error, none.
+// an error, none. Each name is in it once, as old or new, but that a name from
+// which a file goes away may get another. All old content is that before the
+// patch. An error about one hunk has its number, from 1 in its file, in Item and
+// the file in Path. An agent that is killed in the middle leaves each file whole,
+// the old or the new.
 type PatchRequest struct {
 	Path   Path        `json:"path,omitempty"` // directory where relative names start
 	DryRun bool        `json:"dry_run,omitempty"`
@@ -61,9 +70,9 @@ type PatchRequest struct {
 
 // The actions of a FilePatch.
 const (
-	ActionCreate = "create"
-	ActionModify = "modify"
-	ActionDelete = "delete"
+	ActionCreate = "create" // of one hunk with added lines, or empty; nothing may be there
+	ActionModify = "modify" // through a symbolic link its target; without hunks only the mode
+	ActionDelete = "delete" // the hunks must hold all that is in it
 	ActionRename = "rename" // and modify, if there are hunks
 	ActionCopy   = "copy"   // and modify, if there are hunks
 )
@@ -72,15 +81,24 @@ const (
 type FilePatch struct {
 	Action string  `json:"action"`
 	Old    Path    `json:"old,omitempty"`  // "" for ActionCreate
-	New    Path    `json:"new,omitempty"`  // "" for ActionDelete
+	New    Path    `json:"new,omitempty"`  // "" for ActionDelete; "" or Old for ActionModify
 	Mode   *uint32 `json:"mode,omitempty"` // permission bits that the file gets
 	Hunks  []Hunk  `json:"hunks,omitempty"`
 }
 
 // Hunk replaces a run of lines by another. Each of Lines is " ", "-" or "+" and
-// a line with its end; one without an end is the last of the file.
+// a line with its end; one without an end is the last of the file. They are UTF-8.
+//
+// It goes where Start says, shifted as the hunk before it was, if its old lines
+// are there, else to the nearest place where they are, after the hunk before it;
+// then where they are but for white space at their ends, or the kind of line end;
+// then with one or two fewer context lines at its outer ends. What has no context,
+// or fewer context lines, or no Start, and is not where it should be, must have
+// one place only. Lines that stay are the file's own.
 type Hunk struct {
-	Start int64    `json:"start"` // the first old line's number; where the old run is, or near it
+	// Start is the number of the first old line, of a hunk that only adds lines
+	// that of the line before; 0 if that is not known, or the file is empty.
+	Start int64    `json:"start"`
 	Lines []string `json:"lines"`
 }
 

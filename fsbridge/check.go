@@ -46,7 +46,7 @@ func checkError(e *Error) string {
 			return "close name too long"
 		}
 	}
-	return ""
+	return checkPassages(e)
 }
 
 func checkRead(req *ReadRequest, res *ReadResult, data []byte) string {

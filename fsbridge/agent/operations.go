@@ -46,6 +46,26 @@ var operations = map[fsbridge.Op]operation{
 		func(r *request, t *files.Tree, p *fsbridge.StatRequest) (any, []byte, error) {
 			return withData(t.Stat(r.ctx, p))
 		}),
+	fsbridge.OpEdit: inFiles(func(p *fsbridge.EditRequest) paths { return paths{&p.Path} },
+		func(r *request, t *files.Tree, p *fsbridge.EditRequest) (any, []byte, error) {
+			return withData(t.Edit(r.ctx, p))
+		}),
+	fsbridge.OpPatch: inFiles(func(p *fsbridge.PatchRequest) paths { return paths{&p.Path} },
+		func(r *request, t *files.Tree, p *fsbridge.PatchRequest) (any, []byte, error) {
+			return plain(t.Patch(r.ctx, p))
+		}),
+	fsbridge.OpMkdir: inFiles(func(p *fsbridge.MkdirRequest) paths { return paths{&p.Path} },
+		func(r *request, t *files.Tree, p *fsbridge.MkdirRequest) (any, []byte, error) {
+			return plain(t.Mkdir(r.ctx, p))
+		}),
+	fsbridge.OpMove: inFiles(func(p *fsbridge.MoveRequest) paths { return paths{&p.Source, &p.Destination} },
+		func(r *request, t *files.Tree, p *fsbridge.MoveRequest) (any, []byte, error) {
+			return plain(t.Move(r.ctx, p))
+		}),
+	fsbridge.OpDelete: inFiles(func(p *fsbridge.DeleteRequest) paths { return paths{&p.Path} },
+		func(r *request, t *files.Tree, p *fsbridge.DeleteRequest) (any, []byte, error) {
+			return plain(t.Delete(r.ctx, p))
+		}),
 	fsbridge.OpExec: waiting(func(p *fsbridge.ExecRequest) paths { return paths{&p.Cwd} }, (*request).exec),
 }
 

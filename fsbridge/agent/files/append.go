@@ -4,8 +4,6 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
-
-	"moorage/fsbridge"
 )
 
 // append adds the temporary file's content to the target. When that fails half
@@ -20,7 +18,7 @@ func (w *writing) append() error {
 	if err := unix.Fstat(fd, &f.st); err != nil {
 		return err
 	}
-	if err := regular(fsbridge.OpWrite, w.req.Path, &f.st); err != nil {
+	if err := regular(w.op, w.req.Path, &f.st); err != nil {
 		return err
 	}
 	if err := w.extend(f); err != nil {

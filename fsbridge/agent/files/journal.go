@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"moorage/fsbridge"
+	"moorage/fsbridge/agent/nodes"
 )
 
 const (
@@ -129,7 +130,10 @@ func cleanDir(ctx context.Context, dir, prefix string) (removed int) {
 	for ctx.Err() == nil {
 		batch, err := d.Readdirnames(scanMax)
 		for _, name := range batch {
-			if strings.HasPrefix(name, prefix) && os.Remove(filepath.Join(dir, name)) == nil {
+			if !strings.HasPrefix(name, prefix) {
+				continue
+			}
+			if n, err := nodes.Remove(ctx, int(d.Fd()), name, fsbridge.DeleteMax); n > 0 && err == nil {
 				removed++
 			}
 		}

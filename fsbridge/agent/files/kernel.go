@@ -38,15 +38,15 @@ func kernelAbove(path string) string {
 }
 
 // notMade is the error of a file or directory that was to be made on kernel.
-func notMade(path fsbridge.Path, kernel string) error {
-	e := fsbridge.NewError(fsbridge.OpWrite, path, unix.EACCES)
+func notMade(op fsbridge.Op, path fsbridge.Path, kernel string) error {
+	e := fsbridge.NewError(op, path, unix.EACCES)
 	e.Message = "files cannot be made here: it is on " + kernel
 	return e
 }
 
 // notReplaced is the error of a file on kernel.
-func notReplaced(path fsbridge.Path, kernel string) error {
-	return fsbridge.Errorf(fsbridge.OpWrite, path, fsbridge.CodeIrregular,
+func notReplaced(op fsbridge.Op, path fsbridge.Path, kernel string) error {
+	return fsbridge.Errorf(op, path, fsbridge.CodeIrregular,
 		"cannot be replaced: it is on %s; a command may be able to write to it", kernel)
 }
 

@@ -113,3 +113,18 @@ func distance(a, b string) int {
 	}
 	return levenshtein.ComputeDistance(a, b)
 }
+
+// countNames counts the names in an open directory, at most until just after
+// limit, and closes it.
+func countNames(fd, limit int) int {
+	d := os.NewFile(uintptr(fd), "")
+	defer d.Close()
+	n := 0
+	for n <= limit {
+		names, err := d.Readdirnames(min(scanMax, limit+1-n))
+		if n += len(names); err != nil {
+			break
+		}
+	}
+	return n
+}

@@ -22,11 +22,16 @@ type target struct {
 	open    bool
 	path    bool     // dir is open as a path only: it may be searched but not read
 	made    []string // directories that were made for it
+
+	// What is done when the directory does not exist: it is made, unless must is
+	// set, then that is an error, or dry, then the target is absent.
+	must, dry bool
+	absent    bool
 }
 
 // locate finds the file that asked leads to, through symbolic links, and opens
 // the directory that it is in, or makes it.
-func (g *target) locate(asked fsbridge.Path) error {
+func (g *target) locate(op fsbridge.Op, asked fsbridge.Path) error {
 	path := string(asked)
 	for links := 0; ; links++ {
 		if links > linksMax {
@@ -43,7 +48,7 @@ func (g *target) locate(asked fsbridge.Path) error {
 		case err == nil:
 			path = g.dirPath + "/" + link
 		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
-			return g.openDir(asked)
+			return g.openDir(op, asked)
 		default:
 			return err
 		}
@@ -71,11 +76,22 @@ func readlink(path string) (string, error) {
 	return string(buf[:n]), nil
 }
 
-func (g *target) openDir(asked fsbridge.Path) error {
+// locateNode is locate that does not follow a link that asked itself is.
+func (g *target) locateNode(op fsbridge.Op, asked fsbridge.Path) error {
+	if g.dirPath, g.name = split(string(asked)); g.name == "" {
+		return unix.EISDIR
+	}
+	return g.openDir(op, asked)
+}
+
+func (g *target) openDir(op fsbridge.Op, asked fsbridge.Path) error {
 	err := g.tryOpen()
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, unix.ENOENT) && !g.must {
 		if kernel := kernelAbove(g.dirPath + "/."); kernel != "" {
-			return notMade(asked, kernel)
+			return notMade(op, asked, kernel)
+		}
+		if g.absent = g.dry; g.absent {
+			return nil
 		}
 		if err = g.makeDirs(g.dirPath); err == nil {
 			err = g.tryOpen()
@@ -119,6 +135,14 @@ func (g *target) makeDirs(dir string) error {
 	}
 	g.made = append(g.made, dir)
 	return nil
+}
+
+// place is what the target's lock is of.
+func (g *target) place() place {
+	if g.absent {
+		return place{name: g.dirPath + "/" + g.name}
+	}
+	return placeOf(&g.st, g.name)
 }
 
 // sync makes the names durable: the one in the directory, and those of the

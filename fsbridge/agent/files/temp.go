@@ -8,9 +8,12 @@ import (
 	"errors"
 	"hash"
 	"io"
-	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"moorage/fsbridge"
+	"moorage/fsbridge/agent/nodes"
 )
 
 // temp is a temporary file beside a target.
@@ -27,25 +30,26 @@ type temp struct {
 }
 
 func (t *Tree) newTemp(g *target) (*temp, error) {
-	var random [8]byte
-	rand.Read(random[:])
-	p := &temp{
-		t:    t,
-		dir:  g.dir,
-		to:   g.name,
-		name: tempPrefix + t.boot + "-" + hex.EncodeToString(random[:]),
-		hash: sha256.New(),
-	}
-	t.journal.enter(g.dirPath)
+	p := t.tempName(g)
+	p.hash = sha256.New()
 	err := retry(func() (err error) {
 		p.fd, err = unix.Openat(p.dir, p.name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		return err
 	})
 	if err != nil {
-		t.journal.leave()
+		p.gone = true
+		p.close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// tempName notes a name beside a target, for whatever is to be there until close.
+func (t *Tree) tempName(g *target) *temp {
+	var random [8]byte
+	rand.Read(random[:])
+	t.journal.enter(g.dirPath)
+	return &temp{t: t, dir: g.dir, to: g.name, fd: -1, name: tempPrefix + t.boot + "-" + hex.EncodeToString(random[:])}
 }
 
 // fill writes what src yields.
@@ -83,6 +87,27 @@ func (p *temp) chown(st *unix.Stat_t) error {
 	return unix.Fchown(p.fd, int(st.Uid), int(st.Gid))
 }
 
+// dress gives the file the mode, else what st and the open file from (below 0:
+// none) have of mode, owner and extended attributes; without st it is a new one.
+func (p *temp) dress(st *unix.Stat_t, from int, mode *uint32) error {
+	own := uint32(newFileMode)
+	if st != nil {
+		own = permissions(st.Mode)
+		if err := p.chown(st); err != nil {
+			return err
+		}
+	}
+	if from >= 0 {
+		if err := nodes.CopyAttributes(p.fd, from); err != nil {
+			return err
+		}
+	}
+	if mode != nil {
+		own = *mode
+	}
+	return unix.Fchmod(p.fd, own)
+}
+
 // rename puts the file in its target's place.
 func (p *temp) rename(flags uint) error {
 	var err error
@@ -95,13 +120,27 @@ func (p *temp) rename(flags uint) error {
 	return err
 }
 
-// close closes the file, and removes it unless it was renamed.
+// close closes the file, and removes what has the temporary name.
 func (p *temp) close() {
-	unix.Close(p.fd)
+	p.closeFile()
 	if !p.gone {
-		unix.Unlinkat(p.dir, p.name, 0)
+		ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+		nodes.Remove(ctx, p.dir, p.name, fsbridge.DeleteMax)
+		cancel()
 	}
 	p.t.journal.leave()
+}
+
+// undoTime is the longest that the removal of what was half made takes. What is
+// left then goes when the next agent starts.
+const undoTime = 10 * time.Second
+
+// closeFile closes the file, which stays.
+func (p *temp) closeFile() {
+	if p.fd >= 0 {
+		unix.Close(p.fd)
+		p.fd = -1
+	}
 }
 
 func writeAll(fd int, b []byte) error {
@@ -111,35 +150,6 @@ func writeAll(fd int, b []byte) error {
 			return err
 		}
 		b = b[max(n, 0):]
-	}
-	return nil
-}
-
-// attributesMax is the most bytes of one extended attribute, and of all names:
-// XATTR_SIZE_MAX and XATTR_LIST_MAX of linux/limits.h.
-const attributesMax = 64 << 10
-
-// copyAttributes copies extended attributes (access lists among them). Those
-// that the agent may not set or that the file system does not have are left out.
-func copyAttributes(to, from int) error {
-	n, err := unix.Flistxattr(from, nil)
-	if err != nil || n == 0 {
-		return nil
-	}
-	list := make([]byte, attributesMax)
-	if n, err = unix.Flistxattr(from, list); err != nil {
-		return err
-	}
-	value := make([]byte, attributesMax)
-	for _, name := range strings.Split(strings.TrimRight(string(list[:n]), "\x00"), "\x00") {
-		k, err := unix.Fgetxattr(from, name, value)
-		if err != nil {
-			continue
-		}
-		err = unix.Fsetxattr(to, name, value[:k], 0)
-		if err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.EINVAL) {
-			return err
-		}
 	}
 	return nil
 }

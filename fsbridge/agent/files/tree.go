@@ -23,14 +23,21 @@ type Tree struct {
 	revisions revisions
 	locks     locks
 	journal   journal
+	large     chan struct{} // held by a change of more than largeChange bytes
 }
+
+// largeChange is how large a file may be for any number of them to be changed at
+// once; those above take turns, so that the agent's memory is bounded.
+const largeChange = 1 << 20
 
 // New makes a Tree. It starts nothing and touches no file.
 func New(o Options) *Tree {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Tree{boot: o.Boot, log: o.Log, journal: journal{spool: o.Spool, boot: o.Boot}}
+	return &Tree{
+		boot: o.Boot, log: o.Log, journal: journal{spool: o.Spool, boot: o.Boot}, large: make(chan struct{}, 1),
+	}
 }
 
 // Clean removes the temporary files that agents before this one left when they

@@ -38,7 +38,7 @@ func (t *Tree) Write(ctx context.Context, req *fsbridge.WriteRequest, src Source
 		return fsbridge.WriteResult{}, fsbridge.Errorf(fsbridge.OpWrite, req.Path, fsbridge.CodeInvalid,
 			"mode is %#o, the most is 07777", *req.Mode)
 	}
-	w := &writing{t: t, ctx: ctx, req: req, src: src}
+	w := &writing{t: t, ctx: ctx, op: fsbridge.OpWrite, req: req, src: src}
 	err := w.run()
 	w.end(err)
 	if err != nil {
@@ -47,36 +47,38 @@ func (t *Tree) Write(ctx context.Context, req *fsbridge.WriteRequest, src Source
 	return w.res, nil
 }
 
-// writing is one Write under way.
+// writing is one Write under way, or what another operation does of one.
 type writing struct {
 	t   *Tree
 	ctx context.Context
+	op  fsbridge.Op
 	req *fsbridge.WriteRequest
 	src Source
 
 	target             // where it goes
 	st     unix.Stat_t // of what is there
 	exists bool
+	seen   *unix.Stat_t // what was read, if the new content was made of that
 	temp   *temp
 	res    fsbridge.WriteResult
 }
 
 func (w *writing) run() error {
-	if err := w.target.locate(w.req.Path); err != nil {
+	if err := w.target.locate(w.op, w.req.Path); err != nil {
 		return err
 	}
 	if err := w.check(); err != nil { // before the content is taken, to fail early
 		return err
 	}
 	if kernel := kernelOf(w.dir); kernel != "" && w.exists {
-		return notReplaced(w.req.Path, kernel)
+		return notReplaced(w.op, w.req.Path, kernel)
 	} else if kernel != "" {
-		return notMade(w.req.Path, kernel)
+		return notMade(w.op, w.req.Path, kernel)
 	}
 	if err := w.fill(); err != nil {
 		return err
 	}
-	unlock, err := w.t.locks.lock(w.ctx, placeOf(&w.target.st, w.name))
+	unlock, err := w.t.locks.lock(w.ctx, w.target.place())
 	if err != nil {
 		return err
 	}
@@ -112,7 +114,7 @@ func (w *writing) check() error {
 		}
 		return nil
 	}
-	if err := regular(fsbridge.OpWrite, w.req.Path, &w.st); err != nil {
+	if err := regular(w.op, w.req.Path, &w.st); err != nil {
 		return err
 	}
 	if w.req.IfRevision == nil {
@@ -122,7 +124,7 @@ func (w *writing) check() error {
 }
 
 func (w *writing) checkRevision(want string) error {
-	f, err := openAt(fsbridge.OpWrite, w.req.Path, w.dir, w.name, unix.O_NOFOLLOW)
+	f, err := openAt(w.op, w.req.Path, w.dir, w.name, unix.O_NOFOLLOW)
 	if err != nil {
 		return err
 	}
@@ -140,7 +142,7 @@ func (w *writing) checkRevision(want string) error {
 }
 
 func (w *writing) conflict(why, revision string) error {
-	e := fsbridge.Errorf(fsbridge.OpWrite, w.req.Path, fsbridge.CodeConflict, "%s", why)
+	e := fsbridge.Errorf(w.op, w.req.Path, fsbridge.CodeConflict, "%s", why)
 	e.Revision = revision
 	return e
 }
@@ -163,6 +165,9 @@ func (w *writing) replace() error {
 	}
 	if err := w.ctx.Err(); err != nil {
 		return err
+	}
+	if w.seen != nil && !unchanged(w.dir, w.name, w.seen) {
+		return errChanged
 	}
 	if err := w.rename(); err != nil {
 		return err
@@ -187,32 +192,28 @@ func (w *writing) rename() error {
 // dress gives the temporary file the mode that was asked for, else what the
 // target has of mode, owner and extended attributes.
 func (w *writing) dress() error {
-	mode := uint32(newFileMode)
-	if w.exists {
-		mode = permissions(w.st.Mode)
-		if err := w.temp.chown(&w.st); err != nil {
-			return err
-		}
-		if err := w.copyAttributes(); err != nil {
-			return err
-		}
+	if !w.exists {
+		return w.temp.dress(nil, -1, w.req.Mode)
 	}
-	if w.req.Mode != nil {
-		mode = *w.req.Mode
-	}
-	return unix.Fchmod(w.temp.fd, mode)
-}
-
-func (w *writing) copyAttributes() error {
-	old, err := openAt(fsbridge.OpWrite, w.req.Path, w.dir, w.name, unix.O_NOFOLLOW)
+	old, err := openAt(w.op, w.req.Path, w.dir, w.name, unix.O_NOFOLLOW)
 	if errors.Is(err, unix.EACCES) { // may be replaced but not read
-		return nil
+		return w.temp.dress(&w.st, -1, w.req.Mode)
 	}
 	if err != nil {
 		return err
 	}
 	defer old.close()
-	return copyAttributes(w.temp.fd, old.fd)
+	return w.temp.dress(&w.st, old.fd, w.req.Mode)
+}
+
+// errChanged: a program has changed the file since it was read.
+var errChanged = errors.New("it changed meanwhile")
+
+// unchanged reports whether a name still is the content that st is of.
+func unchanged(dir int, name string, st *unix.Stat_t) bool {
+	var now unix.Stat_t
+	err := unix.Fstatat(dir, name, &now, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && versionOf(&now) == versionOf(st)
 }
 
 // end removes what a write leaves behind.

@@ -1,0 +1,175 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"moorage/fsbridge"
+)
+
+// nameStep is a change of one name, and how to take it back.
+type nameStep struct {
+	path     fsbridge.Path
+	do, undo func() error
+}
+
+// commit puts everything in its place: first what is new, then what replaces,
+// last what goes, so that nothing is nowhere in between. What was there is kept
+// beside its place until all is done and synced.
+func (p *patching) commit() error {
+	if err := p.ctx.Err(); err != nil {
+		return err
+	}
+	p.plan()
+	for i, s := range p.steps {
+		if err := s.do(); err != nil {
+			return p.undo(i, s.path, err)
+		}
+	}
+	synced := make(map[place]bool)
+	for _, s := range p.order {
+		dir := placeOf(&s.target.st, "")
+		if s.gives == nil && s.takes == nil || synced[dir] && len(s.made) == 0 {
+			continue
+		}
+		synced[dir] = true
+		if err := s.target.sync(); err != nil {
+			return p.undo(len(p.steps), s.path, err)
+		}
+	}
+	return nil
+}
+
+// plan makes the steps in their order.
+func (p *patching) plan() {
+	var fresh, renamed, replaced, modes, gone []nameStep
+	for _, s := range p.order {
+		switch {
+		case s.temp != nil && !s.exists:
+			fresh = append(fresh, p.putNew(s))
+		case s.temp != nil && s.gives.Action == fsbridge.ActionRename:
+			renamed = append(renamed, p.replace(s))
+		case s.temp != nil:
+			replaced = append(replaced, p.replace(s))
+		case s.mode != nil:
+			modes = append(modes, p.chmod(s))
+		case s.takes != nil:
+			gone = append(gone, p.remove(s))
+		}
+	}
+	for _, steps := range [][]nameStep{fresh, renamed, replaced, modes, gone} {
+		p.steps = append(p.steps, steps...)
+	}
+}
+
+// undo takes the first n steps back, the last first.
+func (p *patching) undo(n int, path fsbridge.Path, cause error) error {
+	e := fsbridge.NewError(fsbridge.OpPatch, path, cause)
+	if errors.Is(cause, errChanged) {
+		e = fsbridge.Errorf(fsbridge.OpPatch, path, fsbridge.CodeConflict, "a program has changed it meanwhile")
+		e.Revision = p.revisionNow(path)
+	}
+	for i := n - 1; i >= 0; i-- {
+		if err := p.steps[i].undo(); err != nil {
+			e.Message += fmt.Sprintf("; %q could not be put back: %v", p.steps[i].path, err)
+		}
+	}
+	return e
+}
+
+func (p *patching) revisionNow(path fsbridge.Path) string {
+	f, err := openRegular(fsbridge.OpPatch, path)
+	if err != nil {
+		return ""
+	}
+	defer f.close()
+	revision, _ := p.t.revisionOf(p.ctx, f)
+	return revision
+}
+
+func (p *patching) putNew(s *spot) nameStep {
+	return nameStep{
+		path: s.path,
+		do: func() error {
+			err := renameNew(s.dir, s.temp.name, s.dir, s.name)
+			s.temp.gone = err == nil
+			return err
+		},
+		undo: func() error { return unix.Unlinkat(s.dir, s.name, 0) },
+	}
+}
+
+// replace swaps the new with the old, which then has the temporary name. Where
+// the file system cannot, a link keeps the old.
+func (p *patching) replace(s *spot) nameStep {
+	return nameStep{
+		path: s.path,
+		do: func() error {
+			if !s.same() {
+				return errChanged
+			}
+			err := exchange(s.dir, s.temp.name, s.dir, s.name)
+			if !errors.Is(err, unix.EINVAL) {
+				return err
+			}
+			s.backup = p.t.tempName(&s.target)
+			if err := unix.Linkat(s.dir, s.name, s.dir, s.backup.name, 0); err != nil {
+				s.backup.gone = true
+				return err
+			}
+			return s.temp.rename(0)
+		},
+		undo: func() error {
+			if s.backup != nil {
+				return unix.Renameat(s.dir, s.backup.name, s.dir, s.name)
+			}
+			return exchange(s.dir, s.temp.name, s.dir, s.name)
+		},
+	}
+}
+
+func (p *patching) chmod(s *spot) nameStep {
+	set := func(mode uint32) error {
+		f, err := openAt(fsbridge.OpPatch, s.path, s.dir, s.name, unix.O_NOFOLLOW)
+		if err != nil {
+			return err
+		}
+		defer f.close()
+		return unix.Fchmod(f.fd, mode)
+	}
+	return nameStep{
+		path: s.path,
+		do:   func() error { return set(*s.mode) },
+		undo: func() error { return set(permissions(s.st.Mode)) },
+	}
+}
+
+// remove takes a name away; what it named keeps a temporary one.
+func (p *patching) remove(s *spot) nameStep {
+	return nameStep{
+		path: s.path,
+		do: func() error {
+			if !s.same() {
+				return errChanged
+			}
+			s.backup = p.t.tempName(&s.target)
+			err := unix.Renameat(s.dir, s.name, s.dir, s.backup.name)
+			s.backup.gone = err != nil
+			return err
+		},
+		undo: func() error { return renameNew(s.dir, s.backup.name, s.dir, s.name) },
+	}
+}
+
+// same reports whether what was read is still there. Of a file that gets another
+// name as it is, the content does not matter.
+func (s *spot) same() bool {
+	if !s.linked {
+		return unchanged(s.dir, s.name, &s.st)
+	}
+	var now unix.Stat_t
+	err := unix.Fstatat(s.dir, s.name, &now, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && now.Dev == s.st.Dev && now.Ino == s.st.Ino
+}
