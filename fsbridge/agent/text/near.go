@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"context"
 	"slices"
 
 	"moorage/fsbridge"
@@ -19,16 +20,19 @@ const (
 
 // near returns the passages of content that are most like old, best first, at
 // most nearMax, or with exact those that differ in white space only. It passes
-// over the content a few times, whatever is in it.
-func near(content, old []byte) (found []fsbridge.Passage, exact bool) {
-	if found := squeezed(content, old); len(found) > 0 {
+// over the content a few times, whatever is in it. It finds nothing when ctx ends.
+func near(ctx context.Context, content, old []byte) (found []fsbridge.Passage, exact bool) {
+	if found := squeezed(content, old); len(found) > 0 || ctx.Err() != nil {
 		return found, true
 	}
-	if found := voted(content, old); len(found) > 0 {
+	if found := voted(ctx, content, old); len(found) > 0 {
 		return found, false
 	}
-	return paired(content, old), false
+	return paired(ctx, content, old), false
 }
+
+// ended reports at every 4096th line whether ctx has ended.
+func ended(ctx context.Context, line int) bool { return line%4096 == 0 && ctx.Err() != nil }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
@@ -75,7 +79,7 @@ func squeezed(content, old []byte) (found []fsbridge.Passage) {
 
 // voted finds where lines of old are, at the same distance from each other: each
 // that is there counts its letters for the place where old would begin.
-func voted(content, old []byte) []fsbridge.Passage {
+func voted(ctx context.Context, content, old []byte) []fsbridge.Passage {
 	lines := make(map[string][]int)
 	n := 0
 	for rest := old; len(rest) > 0 && n < oldLines; n++ {
@@ -87,7 +91,7 @@ func voted(content, old []byte) []fsbridge.Passage {
 		}
 	}
 	votes := make(map[int]int)
-	for i, rest := 0, content; len(rest) > 0 && len(lines) > 0; i++ {
+	for i, rest := 0, content; len(rest) > 0 && len(lines) > 0 && !ended(ctx, i); i++ {
 		var line []byte
 		line, rest = cutLine(rest)
 		key := bytes.TrimSpace(line)
@@ -131,7 +135,7 @@ func passagesAt(content []byte, starts []int, n int) (found []fsbridge.Passage) 
 
 // paired finds the lines that have most pairs of letters in common with the
 // longest line of old.
-func paired(content, old []byte) []fsbridge.Passage {
+func paired(ctx context.Context, content, old []byte) []fsbridge.Passage {
 	probe, at := longest(old)
 	if len(probe) < 3 {
 		return nil
@@ -142,7 +146,7 @@ func paired(content, old []byte) []fsbridge.Passage {
 	}
 	votes := make(map[int]int)
 	least := 0 // of what is kept
-	for i, rest := 0, content; len(rest) > 0; i++ {
+	for i, rest := 0, content; len(rest) > 0 && !ended(ctx, i); i++ {
 		var line []byte
 		line, rest = cutLine(rest)
 		line = bytes.TrimSpace(line)

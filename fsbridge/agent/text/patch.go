@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 
@@ -157,9 +158,9 @@ func (p *placer) mismatch(h *hunk) error {
 	e := fault(fsbridge.CodeNoMatch, "its lines are not there")
 	whole := &placer{ctx: p.ctx, lines: p.lines}
 	at, err := whole.nearest(h.old, max(h.start-1, 0), sameText)
-	switch found, exact := near(p.lines.content, bytes.Join(h.old, nil)); {
-	case err != nil:
-		return err
+	switch found, exact := near(p.ctx, p.lines.content, bytes.Join(h.old, nil)); {
+	case err != nil || p.ctx.Err() != nil:
+		return cmp.Or(err, p.ctx.Err())
 	case at >= 0:
 		e.Message = fmt.Sprintf("its lines are in line %d, which is before the end of the hunk before it; hunks go in the order of the file", at+1)
 	case p.lines.len() == 0:

@@ -11,8 +11,8 @@ const (
 	// fuzzMax is how many outer context lines may differ, as in patch(1).
 	fuzzMax = 2
 	// workMax is how many lines are compared to place the hunks of one file: a
-	// second or two.
-	workMax = 200_000_000
+	// second or two at most.
+	workMax = 50_000_000
 )
 
 // lines are a content's lines by number. It takes 4 bytes a line.
@@ -47,9 +47,13 @@ type sameness func(a, b []byte) bool
 
 // sameText lets white space at the line's end differ, and a last line end be
 // missing.
-func sameText(a, b []byte) bool {
-	const space = " \t\r\n"
-	return bytes.Equal(bytes.TrimRight(a, space), bytes.TrimRight(b, space))
+func sameText(a, b []byte) bool { return bytes.Equal(trimEnd(a), trimEnd(b)) }
+
+func trimEnd(line []byte) []byte {
+	for len(line) > 0 && isSpace(line[len(line)-1]) {
+		line = line[:len(line)-1]
+	}
+	return line
 }
 
 // placed is where a hunk goes.

@@ -25,7 +25,10 @@ func Replace(ctx context.Context, content []byte, edits []fsbridge.Edit) (*Chang
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := c.replace(&edits[i]); err != nil {
+		if err := c.replace(ctx, &edits[i]); err != nil {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			err.Item = i + 1
 			err.Message = named(i+1, len(edits)) + err.Message
 			if i > 0 && err.Code == fsbridge.CodeNoMatch && newMatcher(content, &edits[i], c.main).found() {
@@ -44,13 +47,13 @@ func named(i, n int) string {
 	return fmt.Sprintf("edit %d of %d: ", i, n)
 }
 
-func (c *Change) replace(e *fsbridge.Edit) *fsbridge.Error {
+func (c *Change) replace(ctx context.Context, e *fsbridge.Edit) *fsbridge.Error {
 	if err := checkEdit(e); err != nil {
 		return err
 	}
 	m := newMatcher(c.New, e, c.main)
 	if !m.tail && !m.found() {
-		return missing(c.New, e)
+		return missing(ctx, c.New, e)
 	}
 	if n := m.count(); n > 1 && !e.All {
 		return ambiguous(m, n)
@@ -114,7 +117,7 @@ func ambiguous(m *matcher, count int) *fsbridge.Error {
 }
 
 // missing says what is there that is like the old text.
-func missing(content []byte, e *fsbridge.Edit) *fsbridge.Error {
+func missing(ctx context.Context, content []byte, e *fsbridge.Edit) *fsbridge.Error {
 	err := fault(fsbridge.CodeNoMatch, "the old text is not there")
 	if len(content) == 0 {
 		err.Message = "the file is empty; write it with fs_write"
@@ -129,7 +132,7 @@ func missing(content []byte, e *fsbridge.Edit) *fsbridge.Error {
 		err.Message += `, but it is with line ends where the old text has a backslash and an n`
 		old = []byte(strings.ReplaceAll(e.Old, `\n`, "\n"))
 	}
-	found, exact := near(content, old)
+	found, exact := near(ctx, content, old)
 	err.Passages = found
 	switch {
 	case len(found) == 0:
