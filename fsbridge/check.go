@@ -146,8 +146,7 @@ func checkList(req *ListRequest, res *ListResult) string {
 
 func checkEntry(e *Entry) string {
 	switch name := string(e.Name); {
-	case name == "" || len(name) > maxPath || name[0] == '/' || name == ".." ||
-		strings.HasPrefix(name, "../") || strings.HasSuffix(name, "/..") || strings.Contains(name, "/../"):
+	case !isBelow(name):
 		return fmt.Sprintf("entry's name %.80q", name)
 	case !isType(e.Type):
 		return "unknown type of entry"
@@ -158,6 +157,12 @@ func checkEntry(e *Entry) string {
 		return "entry's time out of bounds"
 	}
 	return ""
+}
+
+// isBelow reports whether name may be one of a node below another.
+func isBelow(name string) bool {
+	return name != "" && len(name) <= maxPath && name[0] != '/' && name != ".." &&
+		!strings.HasPrefix(name, "../") && !strings.HasSuffix(name, "/..") && !strings.Contains(name, "/../")
 }
 
 func isType(s string) bool {

@@ -61,7 +61,8 @@
 //	15 follow FollowRequest input                  FollowResult, output
 //	16 processes none                              ProcessesResult
 //
-// The entries of a list are data in a form of their own (see AppendEntries).
+// The entries of a list and the matches of a search are data in forms of their
+// own (see AppendEntries and AppendMatches).
 // An agent answers an operation that it does not know with an error. A request
 // with Stream set is followed by data frames and one end; all others come whole.
 // Data of a stream is never empty. Either end may meet frames for a request that
