@@ -190,10 +190,7 @@ func describe(e *fsbridge.Entry, dir int, name string) {
 		e.ModTime = time.Unix(0, 0).UTC()
 		return
 	}
-	e.Type = typeOf(st.Mode)
-	e.Mode = permissions(st.Mode)
-	e.Size = st.Size
-	e.ModTime = modTime(st.Mtim)
+	Describe(e, &st)
 	if e.Type == fsbridge.TypeSymlink {
 		buf := make([]byte, unix.PathMax)
 		if n, err := unix.Readlinkat(dir, name, buf); err == nil {
