@@ -12,6 +12,7 @@ import (
 	"moorage/fsbridge"
 	"moorage/fsbridge/agent/files"
 	"moorage/fsbridge/agent/process"
+	"moorage/fsbridge/agent/search"
 )
 
 // gateSize is how many operations block in system calls at once. More would need
@@ -38,6 +39,7 @@ type Agent struct {
 	log       *slog.Logger
 	files     *files.Tree
 	processes *process.Table
+	search    *search.Searcher
 	gate      gate
 	ownSpool  bool
 
@@ -61,6 +63,8 @@ func New(o Options) (*Agent, error) {
 		log:   o.Log,
 		hello: fsbridge.Hello{Version: fsbridge.Version, Build: o.Build, BootID: boot, PID: os.Getpid()},
 		gate:  make(gate, gateSize),
+
+		search: search.New(),
 	}
 	if err := a.openSpool(&o); err != nil {
 		return nil, err

@@ -3,8 +3,8 @@
 //
 // # Model
 //
-// An [Agent] has the container's files (package files) and processes (package
-// process) and outlives any connection. [Agent.Serve] runs one connection on it;
+// An [Agent] has the container's files (packages files and search) and processes
+// (package process) and outlives any connection. [Agent.Serve] runs one connection on it;
 // [Run] is the life of PID 1: it dials the server, serves, and dials again, for
 // ever, until SIGTERM.
 //
@@ -20,7 +20,8 @@
 // A container has a limit of processes and threads, and a Go program that cannot
 // make a thread dies, which for PID 1 ends the container. So work that blocks in
 // system calls is bounded by a gate, and Run makes as many threads as can be
-// needed before there is anything else in the container.
+// needed before there is anything else in the container. A search (package
+// search) is one in the gate; the goroutines that help it are counted apart.
 //
 // # Trust
 //

@@ -5,6 +5,7 @@ import (
 
 	"moorage/fsbridge"
 	"moorage/fsbridge/agent/files"
+	"moorage/fsbridge/agent/search"
 )
 
 // operation is how one operation of the wire is carried out.
@@ -66,6 +67,16 @@ var operations = map[fsbridge.Op]operation{
 		func(r *request, t *files.Tree, p *fsbridge.DeleteRequest) (any, []byte, error) {
 			return plain(t.Delete(r.ctx, p))
 		}),
+	fsbridge.OpGlob: inSearch(func(p *fsbridge.GlobRequest) paths { return paths{&p.Path} },
+		func(r *request, s *search.Searcher, p *fsbridge.GlobRequest) (any, []byte, error) {
+			res, err := s.Glob(r.ctx, p)
+			return &res, fsbridge.AppendEntries(nil, res.Entries), err
+		}),
+	fsbridge.OpGrep: inSearch(func(p *fsbridge.GrepRequest) paths { return paths{&p.Path} },
+		func(r *request, s *search.Searcher, p *fsbridge.GrepRequest) (any, []byte, error) {
+			res, err := s.Grep(r.ctx, p)
+			return &res, fsbridge.AppendMatches(nil, res.Matches), err
+		}),
 	fsbridge.OpExec: waiting(func(p *fsbridge.ExecRequest) paths { return paths{&p.Cwd} }, (*request).exec),
 }
 
@@ -77,6 +88,14 @@ func inFiles[P any](of func(*P) paths, run func(*request, *files.Tree, *P) (any,
 	return operation{
 		parse: parser(of),
 		run:   func(r *request) (any, []byte, error) { return run(r, r.l.a.files, r.params.(*P)) },
+	}
+}
+
+// inSearch is a search in the files.
+func inSearch[P any](of func(*P) paths, run func(*request, *search.Searcher, *P) (any, []byte, error)) operation {
+	return operation{
+		parse: parser(of),
+		run:   func(r *request) (any, []byte, error) { return run(r, r.l.a.search, r.params.(*P)) },
 	}
 }
 

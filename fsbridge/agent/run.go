@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"moorage/fsbridge/agent/search"
 )
 
 const (
@@ -20,8 +22,9 @@ const (
 	maxProcs = 4
 
 	// spareThreads are for what blocks outside of the gate: spool writes (4), a
-	// fork, the runtime's signal and monitor threads, and some to spare.
-	spareThreads = 12
+	// fork, the runtime's signal and monitor threads, and some to spare. A search
+	// is in the gate with one goroutine and may have helpers besides.
+	spareThreads = 12 + search.Helpers
 )
 
 // Run is the agent's life: it dials the server's socket, serves, and dials again,

@@ -24,3 +24,13 @@ func Describe(e *fsbridge.Entry, st *unix.Stat_t) {
 	e.Size = st.Size
 	e.ModTime = modTime(st.Mtim)
 }
+
+// OpenRegular opens a regular file for reading, as all operations on files do,
+// and returns its descriptor.
+func OpenRegular(op fsbridge.Op, path fsbridge.Path) (fd int, err error) {
+	f, err := openRegular(op, path)
+	if err != nil {
+		return -1, err
+	}
+	return f.fd, nil
+}

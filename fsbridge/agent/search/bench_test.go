@@ -65,3 +65,39 @@ func runNative(b *testing.B, argv ...string) {
 func BenchmarkNativeFiles100000(b *testing.B) {
 	runNative(b, "rg", "--files", "--hidden", "-g", "*.go", sources(b, 100_000, 10))
 }
+
+func benchGrep(b *testing.B, req fsbridge.GrepRequest, want int64) {
+	b.Helper()
+	root := sources(b, 5000, 4000)
+	s := New()
+	req.Path = fsbridge.Path(root)
+	b.ReportAllocs()
+	for b.Loop() {
+		res, err := s.Grep(b.Context(), &req)
+		if err != nil || res.Total < want || res.Total > want*2 {
+			b.Fatal(res.Total, err)
+		}
+	}
+}
+
+func BenchmarkGrep5000(b *testing.B) {
+	benchGrep(b, fsbridge.GrepRequest{Pattern: "needle_in_hay", Limit: 200}, 50)
+}
+func BenchmarkGrepFold5000(b *testing.B) {
+	benchGrep(b, fsbridge.GrepRequest{Pattern: "NEEDLE_in_hay", IgnoreCase: true, Limit: 200}, 50)
+}
+func BenchmarkGrepRegexp5000(b *testing.B) {
+	benchGrep(b, fsbridge.GrepRequest{Pattern: `the\s+\w+_in_hay\b`, Limit: 200}, 50)
+}
+func BenchmarkGrepNoNeedle5000(b *testing.B) {
+	benchGrep(b, fsbridge.GrepRequest{Pattern: `[a-z]+_[a-z]+_[a-z]+`, Limit: 200}, 50)
+}
+func BenchmarkGrepAll5000(b *testing.B) {
+	benchGrep(b, fsbridge.GrepRequest{Pattern: `handler|needle`, Limit: 200}, 5000*40)
+}
+func BenchmarkNativeGrep5000(b *testing.B) {
+	runNative(b, "rg", "-n", "--hidden", "needle_in_hay", sources(b, 5000, 4000))
+}
+func BenchmarkNativeGrepNoNeedle5000(b *testing.B) {
+	runNative(b, "rg", "-n", "--hidden", "[a-z]+_[a-z]+_[a-z]+", sources(b, 5000, 4000))
+}

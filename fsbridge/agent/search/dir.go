@@ -1,6 +1,7 @@
 package search
 
 import (
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,14 @@ func (d *dir) last() name {
 		from = len(d.parent.path)
 	}
 	return nameOf(d.path[from : len(d.path)-1])
+}
+
+// join returns the path, from the root, of what is in the directory.
+func (d *dir) join(n name) string {
+	if d.path == "" {
+		return strings.Clone(n.text()) // which "" + text would not do
+	}
+	return d.path + n.text()
 }
 
 // open opens a directory of which only the path is known. It reports whether the

@@ -111,7 +111,7 @@ func (g globber) visit(d *dir, n name, _ byte) {
 	if !g.newest.takes(st.Mtim) {
 		return
 	}
-	e := fsbridge.Entry{Name: fsbridge.Path(d.path + n.text())}
+	e := fsbridge.Entry{Name: fsbridge.Path(d.join(n))}
 	files.Describe(&e, &st)
 	g.newest.add(e)
 }

@@ -18,11 +18,17 @@ const workersMax = 4
 type Searcher struct {
 	helpers chan struct{}
 	long    chan struct{} // who reads a long line, or a file whole, into memory
+	block   int           // blockSize
+	longest int           // longMax
 }
 
 // New makes a Searcher. It starts nothing.
 func New() *Searcher {
-	return &Searcher{helpers: make(chan struct{}, Helpers), long: make(chan struct{}, 1)}
+	return &Searcher{
+		helpers: make(chan struct{}, Helpers),
+		long:    make(chan struct{}, 1),
+		block:   blockSize, longest: longMax,
+	}
 }
 
 // recruit takes as many helpers as a search can use and there are.

@@ -124,16 +124,15 @@ func (f *Finder) find(b []byte) []int {
 	return f.p.re.FindReaderIndex(f.slowly(b))
 }
 
-// Where returns the place of the first match in a line.
-func (f *Finder) Where(line []byte) (start, end int) {
-	if f.p.re == nil {
-		f.Reset(line)
-		return f.hunt(0), f.hunt(0) + len(f.p.needles.texts[0])
+// Where returns where in its buffer, which is one line, the first match begins.
+func (f *Finder) Where() int {
+	if f.fast && f.p.needles.all {
+		return f.hunt(0)
 	}
-	if loc := f.find(line); loc != nil {
-		return loc[0], loc[1]
+	if loc := f.find(f.b); loc != nil {
+		return loc[0]
 	}
-	return 0, 0
+	return 0
 }
 
 // slowly reads a text for package regexp, and ends when the context does.
