@@ -1,6 +1,8 @@
 package search
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"unsafe"
 
@@ -81,16 +83,20 @@ func entries(fd int, b []byte) (n int, err error) {
 	return n, err
 }
 
+// The parts of a linux_dirent64, as getdents64(2) has it: after the inode and the
+// offset, 8 bytes each, are the length of the entry, the kind and the name.
+const (
+	direntLength = 16
+	direntKind   = 18
+	direntName   = 19
+)
+
 // nextEntry takes the first entry off b, which entries has filled. The name is a
 // part of b.
 func nextEntry(b []byte) (n name, kind byte, rest []byte) {
-	d := (*unix.Dirent)(unsafe.Pointer(unsafe.SliceData(b)))
-	const start = int(unsafe.Offsetof(d.Name))
-	end := start
-	for b[end] != 0 {
-		end++
-	}
-	return b[start : end+1], d.Type, b[d.Reclen:]
+	length := binary.NativeEndian.Uint16(b[direntLength:])
+	end := direntName + bytes.IndexByte(b[direntName:length], 0) + 1
+	return b[direntName:end:end], b[direntKind], b[length:]
 }
 
 // vanished reports whether err means that a node has gone, or become another,

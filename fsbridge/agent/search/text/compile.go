@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +27,7 @@ type Pattern struct {
 	cost    int            // instructions
 	needles *needles       // nil if there are none
 	once    bool           // it matches at the buffer's beginning only
+	free    bool           // what is around a match does not matter to it
 }
 
 // Compile compiles a pattern. The error says what is wrong, and what is possible
@@ -62,7 +64,9 @@ func build(tree *syntax.Regexp, pattern string, o Options) (*Pattern, error) {
 	if o.Multiline {
 		endLines(tree)
 	}
-	p := &Pattern{lines: !o.Multiline, cost: size(tree), needles: newNeedles(tree), once: o.Multiline && beginsText(tree)}
+	p := &Pattern{lines: !o.Multiline, cost: size(tree), needles: newNeedles(tree), once: o.Multiline && holds(tree, syntax.OpBeginText)}
+	p.free = !holds(tree, syntax.OpBeginText, syntax.OpEndText, syntax.OpBeginLine, syntax.OpEndLine,
+		syntax.OpWordBoundary, syntax.OpNoWordBoundary)
 	if p.lines && p.needles.hold("\n") {
 		p.needles = nil
 	}
@@ -131,17 +135,9 @@ func holdsNewline(re *syntax.Regexp) bool {
 	return false
 }
 
-// beginsText reports whether the tree has \A, which is not that of a line.
-func beginsText(re *syntax.Regexp) bool {
-	if re.Op == syntax.OpBeginText {
-		return true
-	}
-	for _, sub := range re.Sub {
-		if beginsText(sub) {
-			return true
-		}
-	}
-	return false
+// holds reports whether one of the operations is in the tree.
+func holds(re *syntax.Regexp, ops ...syntax.Op) bool {
+	return slices.Contains(ops, re.Op) || slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return holds(sub, ops...) })
 }
 
 // endLines lets the end of a line be before \r\n too.

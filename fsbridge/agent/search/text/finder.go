@@ -65,7 +65,7 @@ func (f *Finder) Next(from int) (start, end int, ok bool) {
 		}
 		next := index(f.b, at, '\n')
 		end := trimmed(f.b, start, next)
-		if f.fast && f.p.needles.all || f.matches(f.b[start:end]) {
+		if f.fast && f.p.needles.all || f.near(start, end, at) >= 0 || f.matches(f.b[start:end]) {
 			return start, end, true
 		}
 		from = next + 1
@@ -124,15 +124,40 @@ func (f *Finder) find(b []byte) []int {
 	return f.p.re.FindReaderIndex(f.slowly(b))
 }
 
-// Where returns where in its buffer, which is one line, the first match begins.
+// Where returns where in its buffer, which is one line, the first match begins,
+// or another one near the first needle.
 func (f *Finder) Where() int {
+	at := 0
+	if f.fast {
+		at = f.hunt(0)
+	}
 	if f.fast && f.p.needles.all {
-		return f.hunt(0)
+		return at
+	}
+	if place := f.near(0, len(f.b), at); place >= 0 {
+		return place
 	}
 	if loc := f.find(f.b); loc != nil {
 		return loc[0]
 	}
 	return 0
+}
+
+// nearby is how much of a long line around a needle is looked at first.
+const nearby = 4 << 10
+
+// near looks for a match around a needle that is at a place in a long line, and
+// returns where it begins; -1 if it finds none, which does not mean that there is
+// none in the line.
+func (f *Finder) near(start, end, at int) int {
+	if !f.fast || !f.p.free || end-start <= 4*nearby {
+		return -1
+	}
+	start, end = max(start, at-nearby), min(end, at+nearby)
+	if loc := f.find(f.b[start:end]); loc != nil {
+		return start + loc[0]
+	}
+	return -1
 }
 
 // slowly reads a text for package regexp, and ends when the context does.
