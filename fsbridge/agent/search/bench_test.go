@@ -5,8 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"moorage/fsbridge"
 )
@@ -100,4 +102,37 @@ func BenchmarkNativeGrep5000(b *testing.B) {
 }
 func BenchmarkNativeGrepNoNeedle5000(b *testing.B) {
 	runNative(b, "rg", "-n", "--hidden", "[a-z]+_[a-z]+_[a-z]+", sources(b, 5000, 4000))
+}
+
+// BenchmarkGrepAgainstRg takes turns with rg on the same tree and reports how
+// many times rg's time a grep takes.
+func BenchmarkGrepAgainstRg(b *testing.B) {
+	rg, err := exec.LookPath("rg")
+	if err != nil {
+		b.Skip(err)
+	}
+	root := sources(b, 5000, 4000)
+	for _, pattern := range []string{"needle_in_hay", `the\s+needle\w+`, "(?i)NEEDLE_in", `[a-z]+_[a-z]+_[a-z]+`, `[a-m]+[n-z]+\s[a-z]+\W?$`, "handler"} {
+		b.Run(pattern, func(b *testing.B) {
+			s := New()
+			var ours, theirs []time.Duration
+			for b.Loop() {
+				start := time.Now()
+				if _, err := s.Grep(b.Context(), &fsbridge.GrepRequest{Path: fsbridge.Path(root), Pattern: pattern, Limit: 200}); err != nil {
+					b.Fatal(err)
+				}
+				ours = append(ours, time.Since(start))
+				start = time.Now()
+				if out, err := exec.Command(rg, "-n", "--hidden", pattern, root).Output(); err != nil || len(out) == 0 {
+					b.Fatal(err)
+				}
+				theirs = append(theirs, time.Since(start))
+			}
+			slices.Sort(ours)
+			slices.Sort(theirs)
+			b.ReportMetric(float64(ours[len(ours)/2].Microseconds())/1000, "ours-ms")
+			b.ReportMetric(float64(theirs[len(theirs)/2].Microseconds())/1000, "rg-ms")
+			b.ReportMetric(float64(ours[len(ours)/2])/float64(theirs[len(theirs)/2]), "ratio")
+		})
+	}
 }

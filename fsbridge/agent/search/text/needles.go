@@ -29,8 +29,8 @@ func newNeedles(re *syntax.Regexp) *needles {
 	if better(f.exact, best) {
 		best = f.exact
 	}
-	if best == nil {
-		return nil
+	if best == nil || shortest(best) == 1 && len(best.texts) > 2 {
+		return nil // they are in nearly every line
 	}
 	n := &needles{texts: slices.Clone(best.texts), fold: best.fold, all: best == f.exact && !f.anchored}
 	for i, t := range n.texts {
