@@ -39,6 +39,15 @@ func run(t *testing.T, table *Table, line string) fsbridge.ExecResult {
 	return res
 }
 
+// settle waits until the output of every process is closed, its files too.
+func settle(table *Table) {
+	for _, p := range table.all() {
+		for _, c := range p.captures() {
+			<-c.eof
+		}
+	}
+}
+
 func TestFinishedAreBounded(t *testing.T) {
 	table := newTable(t)
 	first := run(t, table, "echo first")
@@ -131,10 +140,12 @@ func TestSpoolError(t *testing.T) {
 	if res := run(t, table, "true"); res.SpoolError != "" || res.SpoolCut {
 		t.Errorf("no output: got %+v", res)
 	}
+	settle(table)
 	table.remove(table.all()[0])
 	if res := run(t, table, "echo x"); res.SpoolError != "" || res.SpoolCut {
 		t.Errorf("with room again: got %+v", res)
 	}
+	settle(table) // the kernel refuses while a file is open for writing
 	if err := unix.Mount("", table.o.Spool, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -270,11 +281,7 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Fatal("a command of no program was started")
 		}
 	}
-	for _, p := range table.all() {
-		for _, c := range p.captures() {
-			<-c.eof
-		}
-	}
+	settle(table)
 	if after := count(); after > before {
 		t.Errorf("%d descriptors are open, %d were", after, before)
 	}
