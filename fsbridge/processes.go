@@ -2,12 +2,17 @@ package fsbridge
 
 import "time"
 
-// Limits of the lists of processes.
+// Limits of processes.
 const (
 	// ProcessesMax is the most processes that one list names.
 	ProcessesMax = 1300
 	// CommandMax is the most bytes of a command in a list.
 	CommandMax = 200
+	// InputMax is the most bytes of input in one Follow. At most StdinMax bytes
+	// may wait until a process reads them.
+	InputMax = MaxData
+	// WaitForMax is the most bytes of a WaitFor.
+	WaitForMax = 4096
 )
 
 // ExecRequest starts a command in a process group of its own. The data is its
@@ -26,7 +31,8 @@ type ExecRequest struct {
 	// 0 means that.
 	MaxOutput int `json:"max_output,omitempty"`
 	// StdinOpen keeps standard input open after the data, for Follow to write to.
-	// A terminal's is open without it.
+	// A terminal's stays open without it too, but then its end (EOT) is typed
+	// after data.
 	StdinOpen bool `json:"stdin_open,omitempty"`
 	// Stream says that stdin follows as a stream instead of the frame's data.
 	// The Client sets it.
@@ -83,25 +89,34 @@ type ExecResult struct {
 	SpoolError string `json:"spool_error,omitempty"`
 }
 
-// FollowRequest goes on with a process: its data, if any, is written to standard
-// input, which Close then closes; Signal is sent; and then new output is waited
-// for and returned.
+// FollowRequest goes on with a process: its data, if any, at most InputMax, is
+// written to standard input, which Close then closes; Signal is sent; and then
+// new output is waited for and returned. What is wrong with any of them is found
+// before the first is done.
 type FollowRequest struct {
 	ProcessID string `json:"process_id"`
 	// Cursor is where output begins that is new: a NextCursor, "0" for the
 	// beginning of all, "end" for what comes after this request. "" goes on after
 	// what the last Exec or Follow of the process has returned.
-	Cursor    string        `json:"cursor,omitempty"`
-	Wait      time.Duration `json:"wait,omitempty"`       // how long to wait for its end or WaitFor, at most WaitMax
-	WaitFor   string        `json:"wait_for,omitempty"`   // RE2, looked for in new output; "" means: wait for the end
-	MaxOutput int           `json:"max_output,omitempty"` // most bytes of each stream; 0 or over OutputMax/2 means that
-	Close     bool          `json:"close,omitempty"`
-	Signal    string        `json:"signal,omitempty"` // "SIGTERM", "TERM" or "15", to the process group
+	Cursor string        `json:"cursor,omitempty"`
+	Wait   time.Duration `json:"wait,omitempty"` // how long to wait for its end or WaitFor, at most WaitMax
+	// WaitFor is an RE2, looked for in new stdout and in new stderr; "" means: wait
+	// for the end. ^ and $ match at the edges of lines too, and $ at the end of
+	// what is there, as of a prompt. Of a match over several lines, or in a line
+	// longer than that, at most 16 KiB are seen at once.
+	WaitFor   string `json:"wait_for,omitempty"`
+	MaxOutput int    `json:"max_output,omitempty"` // most bytes of each stream, 4 at least; 0 or over OutputMax/2 means that
+	Close     bool   `json:"close,omitempty"`      // on a terminal: types EOT
+	// Signal is "SIGTERM", "TERM" or "15". It goes to the process group, on a
+	// terminal also to the foreground group, as Ctrl-C would; SIGKILL, and any
+	// after the process has ended, also to all its descendants that can be found.
+	Signal string `json:"signal,omitempty"`
 }
 
 // FollowResult tells about a process, as ExecResult does. The data holds new
 // stdout and new stderr, from where the cursor was: StdoutHead and StderrHead
-// bytes, without tails.
+// bytes, without tails. Each goes on to the end of what is there or to MaxOutput,
+// but not into the middle of a character if that can be avoided.
 type FollowResult struct {
 	ExecResult
 	Matched    bool  `json:"matched,omitempty"` // WaitFor was found
@@ -109,7 +124,8 @@ type FollowResult struct {
 	StdoutFrom int64 `json:"stdout_from"`       // which byte of stdout the data begins with
 	StderrFrom int64 `json:"stderr_from"`
 	// Lost is how many bytes between the cursor and what is returned are no
-	// longer, or never were, kept.
+	// longer, or never were, kept. Of a stream that is longer than SpoolMax the
+	// newest 64 KiB are kept besides, or 4 KiB when many are.
 	StdoutLost int64 `json:"stdout_lost,omitempty"`
 	StderrLost int64 `json:"stderr_lost,omitempty"`
 }
@@ -127,5 +143,5 @@ type ProcessInfo struct {
 	Command   string    `json:"command"` // the line, or argv as a shell would take it; at most CommandMax bytes
 	Started   time.Time `json:"started"`
 	TTY       bool      `json:"tty,omitempty"`
-	StdinOpen bool      `json:"stdin_open,omitempty"`
+	StdinOpen bool      `json:"stdin_open,omitempty"` // Follow may write to it
 }

@@ -78,6 +78,15 @@ var operations = map[fsbridge.Op]operation{
 			return &res, fsbridge.AppendMatches(nil, res.Matches), err
 		}),
 	fsbridge.OpExec: waiting(func(p *fsbridge.ExecRequest) paths { return paths{&p.Cwd} }, (*request).exec),
+	fsbridge.OpFollow: waiting(func(*fsbridge.FollowRequest) paths { return nil },
+		func(r *request, p *fsbridge.FollowRequest) (any, []byte, error) {
+			return withData(r.l.a.processes.Follow(r.ctx, p, r.data))
+		}),
+	fsbridge.OpProcesses: {
+		parse: func(fsbridge.Path, []byte) (any, bool, error) { return nil, false, nil },
+		run:   func(r *request) (any, []byte, error) { return plain(r.l.a.processes.List(), nil) },
+		waits: true,
+	},
 }
 
 // paths are the parameters that are resolved.

@@ -21,7 +21,7 @@ const (
 	// maxProcs bounds how many threads run Go code.
 	maxProcs = 4
 
-	// spareThreads are for what blocks outside of the gate: spool writes (4), a
+	// spareThreads are for what blocks outside of the gate: spool files (4), a
 	// fork, the runtime's signal and monitor threads, and some to spare. A search
 	// is in the gate with one goroutine and may have helpers besides.
 	spareThreads = 12 + search.Helpers

@@ -37,8 +37,8 @@ func Run(t *testing.T, open func(t *testing.T) Target) {
 	}{
 		{"Read", readCases}, {"Slices", sliceCases}, {"Paths", pathCases}, {"Write", writeCases},
 		{"Atomic", atomicCases}, {"List", listCases}, {"Stat", statCases}, {"Exec", execCases},
-		{"Edit", editCases}, {"Patch", patchCases}, {"Nodes", nodeCases}, {"Ends", endCases}, {"Load", loadCases},
-		{"Ends", endCases}, {"Search", searchCases}, {"Load", loadCases},
+		{"Edit", editCases}, {"Patch", patchCases}, {"Nodes", nodeCases}, {"Search", searchCases},
+		{"Follow", followCases}, {"Ends", endCases}, {"Load", loadCases},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

@@ -36,28 +36,42 @@ type capture struct {
 	raw    syscall.RawConn
 	eof    chan struct{}   // closed when run has returned
 	leader <-chan struct{} // of a terminal: closed when its leader has exited
+	news   *watchers
+
+	attempt func(fd uintptr) bool // pump, for raw.Read
+	more    bool                  // what the last attempt said
 
 	mu    sync.Mutex
 	total int64
 	out   *excerpt // nil when the result was made
+	late  ring     // the last of what the spool did not take
 	spool *os.File
 	made  bool   // the spool file was made
 	cut   bool   // the spool takes no more
 	err   string // why, if that is an error
 
 	spooled atomic.Int64
+	ringed  atomic.Int64 // bytes of late, as they are counted in the Table
 	dropped atomic.Bool
 }
 
 // newCapture makes the capture of one stream. Its spool file is made when there
 // is output, or with always in any case: while the command starts, since making
 // a file may take as long.
-func newCapture(t *Table, file *os.File, path string, max int, always bool) *capture {
+func newCapture(p *Process, file *os.File, path string, max int, always bool) *capture {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		panic(err) // only of a file that is nil
 	}
-	return &capture{t: t, path: path, file: file, raw: raw, eof: make(chan struct{}), out: newExcerpt(max), always: always}
+	c := &capture{
+		t: p.t, path: path, file: file, raw: raw, eof: make(chan struct{}), out: newExcerpt(max), always: always, news: &p.news,
+	}
+	c.attempt = func(fd uintptr) bool {
+		var err error
+		c.more, err = c.pump(int(fd))
+		return !errors.Is(err, unix.EAGAIN)
+	}
+	return c
 }
 
 // begin makes the spool file if it is to be there in any case.
@@ -115,13 +129,7 @@ func (c *capture) run() {
 
 func (c *capture) readToEnd() {
 	for {
-		var more bool
-		err := c.raw.Read(func(fd uintptr) bool {
-			var err error
-			more, err = c.pump(int(fd))
-			return !errors.Is(err, unix.EAGAIN)
-		})
-		if err != nil || !more {
+		if err := c.raw.Read(c.attempt); err != nil || !c.more {
 			return
 		}
 	}
@@ -146,43 +154,45 @@ func (c *capture) pump(fd int) (more bool, err error) {
 	return true, nil
 }
 
-// store counts, excerpts and spools b.
+// store counts, excerpts and keeps b: in the spool file or, where that takes no
+// more, the last of it in memory.
 func (c *capture) store(b []byte) {
 	c.total += int64(len(b))
 	if c.out != nil {
 		c.out.add(b)
 	}
+	if n := c.write(b); n < len(b) {
+		c.cut = true
+		c.remember(b[n:])
+	}
+	c.news.wake()
+}
+
+// write adds to the spool file, and returns how many bytes that takes. What a
+// full disk does not take is given back.
+func (c *capture) write(b []byte) int {
 	if c.dropped.Load() {
 		c.closeSpool()
-		return
 	}
 	if c.spool == nil && !c.cut { // stderr's is made when it is needed
 		c.open()
 	}
-	if c.cut {
-		return
+	room := min(int64(len(b)), fsbridge.SpoolMax-c.spooled.Load())
+	if c.cut || room <= 0 || !c.t.reserve(room) {
+		return 0
 	}
-	have := c.spooled.Load()
-	n := min(int64(len(b)), fsbridge.SpoolMax-have)
-	if n > 0 && c.t.reserve(n) {
-		c.write(b[:n])
-	}
-	c.cut = c.cut || c.spooled.Load() < c.total
-}
-
-// write adds to the spool file. What a full disk does not take is given back.
-func (c *capture) write(b []byte) {
-	c.t.writes <- struct{}{}
-	n, err := c.spool.Write(b)
-	<-c.t.writes
+	c.t.spooling <- struct{}{}
+	n, err := c.spool.Write(b[:room])
+	<-c.t.spooling
 	c.spooled.Add(int64(n))
 	if err != nil {
 		c.fail(err)
-		c.t.release(int64(len(b) - n))
+		c.t.release(room - int64(n))
 	}
 	if c.dropped.Load() { // meanwhile
 		c.t.release(c.drop())
 	}
+	return n
 }
 
 func (c *capture) closeSpool() {
@@ -220,10 +230,11 @@ func (c *capture) drain(until time.Time, wait bool) {
 func (c *capture) drop() int64 {
 	c.dropped.Store(true)
 	os.Remove(c.path)
+	c.t.rings.give(c.ringed.Swap(0))
 	return c.spooled.Swap(0)
 }
 
-// written is what a capture has taken so far.
+// written is what a capture has taken so far, head and tail only on demand.
 type written struct {
 	head, tail []byte
 	total      int64
@@ -232,7 +243,7 @@ type written struct {
 	err        string // it lacks some of it because of this
 }
 
-func (c *capture) written() (w written) {
+func (c *capture) written(excerpt bool) (w written) {
 	c.begin()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -242,7 +253,7 @@ func (c *capture) written() (w written) {
 	} else {
 		w.cut = c.cut && short
 	}
-	if c.out != nil {
+	if excerpt && c.out != nil {
 		w.head, w.tail = c.out.parts()
 	}
 	if c.made && !c.dropped.Load() {

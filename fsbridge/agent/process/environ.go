@@ -24,7 +24,7 @@ type environment struct {
 func newEnvironment(list []string) environment {
 	e := environment{values: make(map[string]string)}
 	for _, s := range list {
-		if name, value, ok := strings.Cut(s, "="); ok && name != "" {
+		if name, value, ok := strings.Cut(s, "="); ok && name != "" && name != markName {
 			e.set(name, value)
 		}
 	}
@@ -67,7 +67,8 @@ func (e *environment) with(who *user, req *fsbridge.ExecRequest) []string {
 	for name, value := range req.Env {
 		extra[name] = value
 	}
-	list := make([]string, 0, len(e.names)+len(extra))
+	delete(extra, markName) // which launch adds
+	list := make([]string, 0, len(e.names)+len(extra)+1)
 	for _, name := range e.names {
 		value, ok := extra[name]
 		if !ok {

@@ -2,9 +2,8 @@ package process
 
 import (
 	"cmp"
-	"os"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -20,16 +19,20 @@ type Process struct {
 	id      string
 	pid     int
 	started time.Time
-	session bool     // it leads a session, since it has a terminal
-	stdin   *os.File // what stdin is written to, or nil
+	session bool   // it leads a session, since it has a terminal
+	seq     int    // the number in the id
+	command string // for a list
+	in      *input // nil without standard input
 	stdout  *capture
 	stderr  *capture      // nil with a terminal
 	oom     int64         // kills for want of memory before it
 	exited  chan struct{} // closed when it was reaped
 	done    chan struct{} // closed when it has ended and its output is read
+	news    watchers
 
 	mu       sync.Mutex
-	reaped   bool // the pid is no longer its own
+	seen     cursor // up to where output was returned
+	reaped   bool   // the pid is no longer its own
 	timedOut bool
 	state    fsbridge.ProcessState
 	code     *int
@@ -62,6 +65,9 @@ func (p *Process) supervise(exit <-chan syscall.WaitStatus, timeout time.Duratio
 		c.drain(until, p.session)
 	}
 	p.end(ws)
+	if p.in != nil {
+		p.in.end()
+	}
 	p.t.finish(p)
 	close(p.done)
 }
@@ -94,21 +100,21 @@ func (p *Process) endTime() time.Time {
 	return p.ended
 }
 
-// signal sends s to the process group while its leader lives.
-func (p *Process) signal(s unix.Signal) {
+// signal sends s to the process group while its leader lives, and reports whether
+// it does.
+func (p *Process) signal(s unix.Signal) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.reaped {
 		unix.Kill(-p.pid, s)
 	}
+	return !p.reaped
 }
 
-// kill kills the process group, and with a terminal the whole session.
-func (p *Process) kill() {
-	p.signal(unix.SIGKILL)
-	if p.session {
-		killSession(p.pid)
-	}
+func (p *Process) isReaped() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reaped
 }
 
 // expired is what the Timeout does.
@@ -134,8 +140,8 @@ func (p *Process) killRest() {
 
 // closeFiles stops reading the output; who still writes it gets SIGPIPE.
 func (p *Process) closeFiles() {
-	if p.stdin != nil {
-		p.stdin.Close()
+	if p.in != nil {
+		p.in.close()
 	}
 	for _, c := range p.captures() {
 		c.file.Close()
@@ -143,44 +149,29 @@ func (p *Process) closeFiles() {
 	}
 }
 
-// feed writes the standard input and closes it; to a terminal it types the end.
-func (p *Process) feed(input []byte) {
-	defer func() {
-		if !p.session {
-			p.stdin.Close()
-		}
-	}()
-	if p.session {
-		if len(input) == 0 {
-			return
-		}
-		const eot = 4 // what a terminal takes for the end, at the start of a line
-		if input[len(input)-1] != '\n' {
-			input = append(input[:len(input):len(input)], eot)
-		}
-		input = append(input[:len(input):len(input)], eot)
-	}
-	p.stdin.Write(input) // it may end without having read all of it
-}
-
 // result returns what there is to tell, and the output's heads and tails.
 func (p *Process) result() (fsbridge.ExecResult, []byte) {
 	res := p.status()
-	out := p.stdout.written()
-	res.StdoutBytes, res.StdoutPath = out.total, out.path
+	out, errs := p.count(&res, true)
 	res.StdoutHead, res.StdoutTail = len(out.head), len(out.tail)
-	res.SpoolCut, res.SpoolError = out.cut, out.err
-	data := append(append([]byte(nil), out.head...), out.tail...)
-	if p.stderr != nil {
-		out := p.stderr.written()
-		res.StderrBytes, res.StderrPath = out.total, out.path
-		res.StderrHead, res.StderrTail = len(out.head), len(out.tail)
-		res.SpoolCut = res.SpoolCut || out.cut
-		res.SpoolError = cmp.Or(res.SpoolError, out.err)
-		data = append(append(data, out.head...), out.tail...)
-	}
-	res.NextCursor = strconv.FormatInt(res.StdoutBytes, 10) + "." + strconv.FormatInt(res.StderrBytes, 10)
+	res.StderrHead, res.StderrTail = len(errs.head), len(errs.tail)
+	data := slices.Concat(out.head, out.tail, errs.head, errs.tail)
+	res.NextCursor = p.see(cursor{res.StdoutBytes, res.StderrBytes})
 	return res, data
+}
+
+// count fills in what there is of output, and returns the heads and tails of
+// stdout and stderr on demand.
+func (p *Process) count(res *fsbridge.ExecResult, excerpt bool) (out, errs written) {
+	out = p.stdout.written(excerpt)
+	if p.stderr != nil {
+		errs = p.stderr.written(excerpt)
+	}
+	res.StdoutBytes, res.StdoutPath = out.total, out.path
+	res.StderrBytes, res.StderrPath = errs.total, errs.path
+	res.SpoolCut = out.cut || errs.cut
+	res.SpoolError = cmp.Or(out.err, errs.err)
+	return out, errs
 }
 
 func (p *Process) status() fsbridge.ExecResult {
@@ -206,36 +197,4 @@ func (p *Process) forget() {
 	for _, c := range p.captures() {
 		c.forget()
 	}
-}
-
-// killSession kills the members of a session: a shell at a terminal puts its
-// jobs into groups of their own.
-func killSession(sid int) {
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return
-	}
-	defer proc.Close()
-	names, _ := proc.Readdirnames(-1)
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err == nil && pid > 1 && sessionOf(pid) == sid {
-			unix.Kill(pid, unix.SIGKILL)
-		}
-	}
-}
-
-// sessionOf reads a process's session from /proc, 0 if there is none.
-func sessionOf(pid int) int {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
-	}
-	// pid (name) state ppid pgrp session, and the name may hold anything.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(fields) < 4 {
-		return 0
-	}
-	sid, _ := strconv.Atoi(fields[3])
-	return sid
 }

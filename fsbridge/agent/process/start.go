@@ -30,12 +30,17 @@ func (t *Table) start(req *fsbridge.ExecRequest, stdin []byte) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	id, err := t.admit()
+	id, seq, err := t.admit()
 	if err != nil {
 		return nil, fsbridge.NewError(fsbridge.OpExec, "", err)
 	}
-	p, exit, err := t.launch(l, id, len(stdin) > 0)
+	if err := t.admitInput(len(stdin)); err != nil {
+		t.refuse()
+		return nil, err
+	}
+	p, exit, err := t.launch(l, id, seq, len(stdin) > 0 || req.StdinOpen)
 	if err != nil {
+		t.queued.Add(-int64(len(stdin)))
 		t.refuse()
 		return nil, err
 	}
@@ -43,8 +48,8 @@ func (t *Table) start(req *fsbridge.ExecRequest, stdin []byte) (*Process, error)
 	for _, c := range p.captures() {
 		t.wg.Go(c.run)
 	}
-	if p.stdin != nil {
-		t.wg.Go(func() { p.feed(stdin) })
+	if p.in != nil {
+		p.in.begin(stdin, !req.StdinOpen)
 	}
 	t.wg.Go(func() { p.supervise(exit, req.Timeout) })
 	return p, nil
@@ -59,6 +64,9 @@ func (t *Table) prepare(req *fsbridge.ExecRequest) (*launch, error) {
 	l := &launch{req: req, argv: req.Argv, cred: who.credential(), env: t.env.with(who, req)}
 	if req.Command != "" {
 		l.path, l.argv = shell, []string{shell, "-c", req.Command}
+		if len(req.Command) >= argMax {
+			l.argv[2] = scriptLine
+		}
 		return l, nil
 	}
 	l.path, err = find(req.Argv[0], search(l.env), string(req.Cwd))
@@ -66,10 +74,12 @@ func (t *Table) prepare(req *fsbridge.ExecRequest) (*launch, error) {
 }
 
 // launch forks.
-func (t *Table) launch(l *launch, id string, fed bool) (*Process, <-chan syscall.WaitStatus, error) {
+func (t *Table) launch(l *launch, id string, seq int, fed bool) (*Process, <-chan syscall.WaitStatus, error) {
 	p := &Process{
 		t:       t,
 		id:      id,
+		seq:     seq,
+		command: describe(l.req),
 		session: l.req.TTY != nil,
 		state:   fsbridge.Running,
 		oom:     t.oom.read(),
@@ -79,6 +89,7 @@ func (t *Table) launch(l *launch, id string, fed bool) (*Process, <-chan syscall
 	if err := p.open(l, fed); err != nil {
 		return nil, nil, fsbridge.NewError(fsbridge.OpExec, "", err)
 	}
+	l.env = append(l.env, markName+"="+id)
 	p.started = time.Now()
 	pid, exit, err := t.reaper.start(func() (int, error) { return t.score.lend(l.fork) })
 	l.ends.close()
@@ -91,10 +102,14 @@ func (t *Table) launch(l *launch, id string, fed bool) (*Process, <-chan syscall
 }
 
 func (l *launch) fork() (int, error) {
+	files := []uintptr{uintptr(l.ends.in), uintptr(l.ends.out), uintptr(l.ends.err)}
+	for _, fd := range l.ends.more {
+		files = append(files, uintptr(fd))
+	}
 	attr := &syscall.ProcAttr{
 		Dir:   string(l.req.Cwd),
 		Env:   l.env,
-		Files: []uintptr{uintptr(l.ends.in), uintptr(l.ends.out), uintptr(l.ends.err)},
+		Files: files,
 		Sys:   &syscall.SysProcAttr{Credential: l.cred, Setpgid: l.req.TTY == nil},
 	}
 	if l.req.TTY != nil {
@@ -109,31 +124,40 @@ func (p *Process) open(l *launch, fed bool) (err error) {
 	if limit == 0 || limit > fsbridge.OutputMax/2 {
 		limit = fsbridge.OutputMax / 2
 	}
-	var out, errs *os.File
+	if len(l.req.Command) >= argMax {
+		if err := l.ends.script(l.req.Command); err != nil {
+			l.ends.close()
+			return err
+		}
+	}
+	var in, out, errs *os.File
 	if l.req.TTY != nil {
 		out, err = l.ends.terminal(l.req.TTY, l.cred)
-		p.stdin = out
+		in = out
 	} else {
-		p.stdin, out, errs, err = l.ends.pipes(fed)
+		in, out, errs, err = l.ends.pipes(fed)
 	}
 	if err != nil {
 		return err
 	}
+	if in != nil {
+		p.in = newInput(p.t, in, p.session)
+	}
 	base := filepath.Join(p.t.o.Spool, p.id)
-	p.stdout = newCapture(p.t, out, base+".out", limit, true)
+	p.stdout = newCapture(p, out, base+".out", limit, true)
 	if l.req.TTY != nil {
 		p.stdout.leader = p.exited
 	}
 	if errs != nil {
-		p.stderr = newCapture(p.t, errs, base+".err", limit, false)
+		p.stderr = newCapture(p, errs, base+".err", limit, false)
 	}
 	return nil
 }
 
 // abort undoes open.
 func (p *Process) abort() {
-	if p.stdin != nil {
-		p.stdin.Close()
+	if p.in != nil {
+		p.in.close()
 	}
 	for _, c := range p.captures() {
 		c.file.Close()

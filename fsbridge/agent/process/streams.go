@@ -15,6 +15,7 @@ import (
 // ends are a child's ends of its three streams.
 type ends struct {
 	in, out, err int
+	more         []int // what it has besides, from scriptFD on
 	owned        []int // to be closed when the child has them
 }
 
@@ -115,7 +116,7 @@ func (e *ends) terminal(size *fsbridge.WinSize, cred *syscall.Credential) (*os.F
 	if cred != nil {
 		unix.Fchown(slave, int(cred.Uid), -1)
 	}
-	e.in, e.out, e.err, e.owned = slave, slave, slave, []int{slave}
+	e.in, e.out, e.err, e.owned = slave, slave, slave, append(e.owned, slave)
 	return os.NewFile(uintptr(master), "/dev/ptmx"), nil
 }
 

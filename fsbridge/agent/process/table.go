@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,7 @@ const (
 	runningMax  = 1024      // processes at once
 	spoolTotal  = 256 << 20 // bytes of output of all processes
 	expireEvery = 5 * time.Minute
-	spoolWrites = 4 // writes to spool files at once; each may hold a thread
+	spoolCalls  = 4 // reads and writes of spool files at once; each may hold a thread
 )
 
 // Options are what a Table needs to know.
@@ -47,8 +48,12 @@ type Table struct {
 	oom    oomCounter
 	score  score
 	reaper *reaper
-	writes chan struct{} // tokens of spoolWrites
-	wg     sync.WaitGroup
+	census census
+	rings  rings
+	queued atomic.Int64 // bytes of input that wait
+
+	spooling chan struct{} // tokens of spoolCalls
+	wg       sync.WaitGroup
 
 	mu       sync.Mutex
 	closed   bool
@@ -71,8 +76,9 @@ func New(o Options) (*Table, error) {
 		o:       o,
 		env:     newEnvironment(o.Env),
 		tag:     hex.EncodeToString(random[:]),
-		writes:  make(chan struct{}, spoolWrites),
 		running: make(map[string]*Process),
+
+		spooling: make(chan struct{}, spoolCalls),
 	}
 	if err := t.sweep(); err != nil {
 		return nil, err
@@ -101,18 +107,18 @@ func (t *Table) sweep() error {
 
 // admit gives a new process its id, which is unique also among those of other
 // Tables. Either enter or refuse must follow.
-func (t *Table) admit() (id string, err error) {
+func (t *Table) admit() (id string, seq int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return "", unix.ECANCELED
+		return "", 0, unix.ECANCELED
 	}
 	if len(t.running)+t.starting >= runningMax {
-		return "", fsbridge.Errorf(fsbridge.OpExec, "", fsbridge.CodeLimit, "%d processes run already", runningMax)
+		return "", 0, fsbridge.Errorf(fsbridge.OpExec, "", fsbridge.CodeLimit, "%d processes run already", runningMax)
 	}
 	t.starting++
 	t.lastID++
-	return fmt.Sprintf("p%d-%s", t.lastID, t.tag), nil
+	return fmt.Sprintf("p%d-%s", t.lastID, t.tag), t.lastID, nil
 }
 
 // enter adds a process that was started. When the Table was closed meanwhile, it
@@ -179,9 +185,12 @@ func (t *Table) evictLocked() {
 	t.dropLocked(oldest)
 }
 
-// dropLocked removes a process's output. Its background children, if any, can
-// still write.
+// dropLocked removes a process's output, and gives up what it has not read. Its
+// background children, if any, can still write.
 func (t *Table) dropLocked(p *Process) {
+	if p.in != nil {
+		p.in.close()
+	}
 	for _, c := range p.captures() {
 		t.spooled -= c.drop()
 	}

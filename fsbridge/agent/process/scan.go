@@ -1,0 +1,132 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"time"
+
+	"moorage/fsbridge"
+)
+
+const (
+	// scanSize is how much of new output is looked at at a time, and how much of
+	// what was looked at before is looked at again for a match that goes on.
+	scanSize = 16 << 10
+	// scanEvery is how often one follower looks at most: output may come a line
+	// at a time.
+	scanEvery = 10 * time.Millisecond
+)
+
+// scanner looks for a pattern in what is new of a process's output.
+type scanner struct {
+	re      *regexp.Regexp
+	inLine  bool // no match goes over a line's end
+	streams []scanned
+	buf     []byte
+	looked  time.Time
+}
+
+// scanned is how far a stream was looked at.
+type scanned struct {
+	c    *capture
+	at   int64
+	rest []byte // what was looked at and may be the beginning of a match
+}
+
+func newScanner(pattern string, p *Process, at cursor) (*scanner, error) {
+	if len(pattern) > fsbridge.WaitForMax {
+		return nil, invalid("wait_for has %d bytes, the limit is %d", len(pattern), fsbridge.WaitForMax)
+	}
+	re, err := regexp.Compile(pattern) // by itself, so that it cannot end the group below
+	if err == nil {
+		re, err = regexp.Compile("(?m:" + pattern + ")")
+	}
+	if err != nil {
+		return nil, invalid("wait_for %.80q is not RE2: %v", printable(pattern), err)
+	}
+	s := &scanner{re: re, inLine: inLine(pattern), streams: []scanned{{c: p.stdout, at: at.out}}}
+	if p.stderr != nil {
+		s.streams = append(s.streams, scanned{c: p.stderr, at: at.err})
+	}
+	return s, nil
+}
+
+// inLine reports whether no match of a pattern goes over a line's end.
+func inLine(pattern string) bool {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	return err == nil && !matchesNewline(re)
+}
+
+func matchesNewline(re *syntax.Regexp) bool {
+	switch re.Op {
+	case syntax.OpAnyChar:
+		return true
+	case syntax.OpLiteral:
+		return slices.Contains(re.Rune, '\n')
+	case syntax.OpCharClass:
+		for i := 0; i+1 < len(re.Rune); i += 2 {
+			if re.Rune[i] <= '\n' && '\n' <= re.Rune[i+1] {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(re.Sub, matchesNewline)
+}
+
+// look looks at what has come since the last look.
+func (s *scanner) look(ctx context.Context) bool {
+	s.looked = time.Now()
+	for i := range s.streams {
+		if s.lookAt(ctx, &s.streams[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *scanner) lookAt(ctx context.Context, in *scanned) bool {
+	for ctx.Err() == nil {
+		have := len(in.rest)
+		window, from := in.c.read(append(s.buf[:0], in.rest...), in.at, scanSize)
+		s.buf = window
+		if from > in.at { // what is between is lost
+			window, have = window[have:], 0
+		}
+		in.at = from + int64(len(window)-have)
+		if len(window) == have {
+			in.rest = append(in.rest[:0], window...)
+			return false
+		}
+		if s.re.Match(window) {
+			return true
+		}
+		in.rest = append(in.rest[:0], s.unfinished(window)...)
+	}
+	return false
+}
+
+// unfinished is the end of what was looked at in which a match may begin.
+func (s *scanner) unfinished(window []byte) []byte {
+	if s.inLine {
+		window = window[bytes.LastIndexByte(window, '\n')+1:]
+	}
+	return window[max(0, len(window)-scanSize):]
+}
+
+// rest waits until it may be looked again, and reports whether that is the last
+// time.
+func (s *scanner) rest(ctx context.Context, done <-chan struct{}, over <-chan time.Time) (last bool) {
+	timer := time.NewTimer(scanEvery - time.Since(s.looked))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-done:
+	case <-over:
+		return true
+	case <-ctx.Done():
+	}
+	return false
+}
