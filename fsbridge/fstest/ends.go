@@ -15,6 +15,10 @@ var endCases = []testCase{
 	{"Timeout", endTimeout},
 	{"Cancel", endCancel},
 	{"CancelTTY", endCancelTTY},
+	{"CancelDaemons", endCancelDaemons},
+	{"CancelDaemonsOfUser", endCancelDaemonsOfUser},
+	{"TimeoutDaemons", endTimeoutDaemons},
+	{"KillDaemons", endKillDaemons},
 	{"BackgroundChild", endBackgroundChild},
 	{"BusyBackgroundChild", endBusyBackgroundChild},
 	{"Orphan", endOrphan},
@@ -96,6 +100,46 @@ func endCancelTTY(e *env) {
 	req := e.command("set -m; sleep 1000 & echo $! $$ > p; mv p pids; wait")
 	req.TTY = &fsbridge.WinSize{Rows: 24, Cols: 80}
 	e.cancel(req)
+}
+
+// daemons starts children that have left the group: in a session of its own, one
+// that has lost its parent too, and one without an environment. Their pids go to
+// the file "pids".
+const daemons = `: > p; chmod 666 p
+	setsid sleep 1000 & echo $! >> p
+	(setsid sh -c 'setsid sh -c "echo \$\$ >> p; trap : TERM HUP; while :; do sleep 0.1; done" & echo $$ >> p; exec sleep 1000' >/dev/null 2>&1 </dev/null &)
+	env -i "$(command -v setsid)" "$(command -v sleep)" 1000 & echo $! $$ >> p
+	while [ "$(wc -l < p)" -lt 4 ]; do sleep 0.01; done; mv p pids; wait; sleep 1000`
+
+func endCancelDaemons(e *env) { e.cancel(e.command(daemons)) }
+
+func endCancelDaemonsOfUser(e *env) {
+	if !e.Root {
+		e.Skip("the agent is not root")
+	}
+	e.sh("chmod 777 .; chmod a+x ..")
+	req := e.command(daemons)
+	req.User = "4321:4321"
+	e.cancel(req)
+}
+
+func endTimeoutDaemons(e *env) {
+	req := e.command(daemons)
+	req.Timeout = 2 * time.Second
+	if res, out := e.exec(req, ""); res.State != fsbridge.TimedOut {
+		e.Errorf("got %+v %s", res, out.StderrHead)
+	}
+	e.gone(e.get(e.path("pids")))
+}
+
+func endKillDaemons(e *env) {
+	p := e.start(e.command(daemons))
+	e.eventually("the daemons", func() bool {
+		_, _, err := e.Client.Stat(e.Context(), fsbridge.StatRequest{Path: e.path("pids")})
+		return err == nil
+	})
+	e.kill(p.ProcessID)
+	e.gone(e.get(e.path("pids")))
 }
 
 func endBackgroundChild(e *env) {

@@ -76,7 +76,8 @@ func matchesNewline(re *syntax.Regexp) bool {
 	return slices.ContainsFunc(re.Sub, matchesNewline)
 }
 
-// look looks at what has come since the last look.
+// look looks at what has come since the last look, up to what there is when it
+// begins: output may come faster than it can be looked at.
 func (s *scanner) look(ctx context.Context) bool {
 	s.looked = time.Now()
 	for i := range s.streams {
@@ -88,7 +89,7 @@ func (s *scanner) look(ctx context.Context) bool {
 }
 
 func (s *scanner) lookAt(ctx context.Context, in *scanned) bool {
-	for ctx.Err() == nil {
+	for end := in.c.written(false).total; ctx.Err() == nil; {
 		have := len(in.rest)
 		window, from := in.c.read(append(s.buf[:0], in.rest...), in.at, scanSize)
 		s.buf = window
@@ -104,6 +105,9 @@ func (s *scanner) lookAt(ctx context.Context, in *scanned) bool {
 			return true
 		}
 		in.rest = append(in.rest[:0], s.unfinished(window)...)
+		if in.at >= end {
+			break
+		}
 	}
 	return false
 }
