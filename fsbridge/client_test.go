@@ -114,6 +114,12 @@ func TestLyingAnswers(t *testing.T) {
 		_, _, err := c.Exec(t.Context(), ExecRequest{Command: ":", MaxOutput: 4}, nil)
 		return err
 	}
+	follow := func(c *Client) error {
+		_, _, err := c.Follow(t.Context(), FollowRequest{ProcessID: "p1", MaxOutput: 1}, nil)
+		return err
+	}
+	processes := func(c *Client) error { _, err := c.Processes(t.Context()); return err }
+	const one = `{"process_id":"p1","pid":1,"state":"running"`
 	for _, c := range []struct {
 		name     string
 		call     func(*Client) error
@@ -157,6 +163,20 @@ func TestLyingAnswers(t *testing.T) {
 		{"output too long", exec, `{"process_id":"p1","pid":1,"state":"running","stdout_bytes":9,"stdout_head":4,"stdout_tail":4}`, "12345678"},
 		{"output that does not fit", exec, `{"process_id":"p1","pid":1,"state":"running","stdout_bytes":9,"stdout_head":4}`, "123"},
 		{"uncounted output", exec, `{"process_id":"p1","pid":1,"state":"running","stdout_head":3}`, "123"},
+		{"another process", follow, `{"process_id":"p2","pid":1,"state":"running"}`, ""},
+		{"followed too far", follow, one + `,"stdout_bytes":9,"stdout_head":5}`, "12345"},
+		{"followed tail", follow, one + `,"stdout_bytes":9,"stdout_tail":2}`, "12"},
+		{"followed past the end", follow, one + `,"stdout_bytes":9,"stdout_from":8,"stdout_head":2}`, "12"},
+		{"lost before the beginning", follow, one + `,"stderr_bytes":9,"stderr_from":3,"stderr_lost":4}`, ""},
+		{"negative loss", follow, one + `,"stderr_bytes":9,"stderr_lost":-1}`, ""},
+		{"unasked match", follow, one + `,"matched":true}`, ""},
+		{"followed state", follow, `{"process_id":"p1","pid":1,"state":"exited"}`, ""},
+		{"data of processes", processes, `{}`, "x"},
+		{"small total of processes", processes, `{"processes":[` + one + `,"started":"2026-01-01T00:00:00Z"}]}`, ""},
+		{"too many processes", processes, `{"total":1400,"processes":[` + strings.Repeat(one+`,"started":"2026-01-01T00:00:00Z"},`, 1300) + one + `}]}`, ""},
+		{"long command", processes, `{"total":1,"processes":[` + one + `,"command":"` + strings.Repeat("x", 201) + `"}]}`, ""},
+		{"command of NUL", processes, `{"total":1,"processes":[` + one + `,"command":"\u0000"}]}`, ""},
+		{"output of a list", processes, `{"total":1,"processes":[` + one + `,"stdout_bytes":3,"stdout_head":3}]}`, ""},
 		{"spool outside", exec, `{"process_id":"p1","pid":1,"state":"running","stdout_path":"x"}`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -167,6 +187,21 @@ func TestLyingAnswers(t *testing.T) {
 			})
 			brokenBy(t, client, c.call(client), "")
 		})
+	}
+}
+
+// An answer of Follow that is at its limits is accepted.
+func TestFollowAtItsLimits(t *testing.T) {
+	server, agent := socketpair(t)
+	c := against(t, server, agent, func(h *hostile) {
+		js := `{"process_id":"p1","pid":1,"state":"running","stdout_bytes":9,"stdout_from":5,"stdout_lost":5,"stdout_head":4,` +
+			`"stderr_bytes":2,"stderr_head":2,"matched":true,"next_cursor":"9.2"}`
+		h.send(Header{ID: h.next().ID, Kind: KindResponse}, js, "abcdxy")
+		h.skip()
+	})
+	res, out, err := c.Follow(t.Context(), FollowRequest{ProcessID: "p1", MaxOutput: 1, WaitFor: "x"}, nil)
+	if err != nil || string(out.StdoutHead) != "abcd" || string(out.StderrHead) != "xy" || !res.Matched || res.NextCursor != "9.2" {
+		t.Errorf("got %+v, %q, %v", res, out, err)
 	}
 }
 

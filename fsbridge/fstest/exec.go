@@ -23,6 +23,8 @@ var execCases = []testCase{
 	{"Spool", execSpool},
 	{"Refused", execRefused},
 	{"LongArguments", execLongArguments},
+	{"LongCommand", execLongCommand},
+	{"LongScript", execLongScript},
 	{"Invalid", execInvalid},
 	{"Many", execMany},
 }
@@ -233,12 +235,62 @@ func execLongArguments(e *env) {
 	if res, _ := e.exec(fsbridge.ExecRequest{Argv: argv, Wait: fsbridge.WaitMax}, ""); res.State != fsbridge.Exited || *res.ExitCode != 0 {
 		e.Errorf("1 MB of arguments: got %+v", res)
 	}
-	_, _, err := e.Client.Exec(e.Context(), fsbridge.ExecRequest{Argv: []string{"true", strings.Repeat("x", 200_000)}}, nil)
+	const most = 128<<10 - 1 // MAX_ARG_STRLEN, without the NUL
+	if res, out := e.exec(fsbridge.ExecRequest{Argv: []string{"printf", "%s", strings.Repeat("x", most)}, Wait: fsbridge.WaitMax}, ""); res.StdoutBytes != most {
+		e.Errorf("an argument of %d bytes: got %+v %s", most, res, out.StderrHead)
+	}
+	_, _, err := e.Client.Exec(e.Context(), fsbridge.ExecRequest{Argv: []string{"true", strings.Repeat("x", most+1)}}, nil)
 	e.fails("exec", err, fsbridge.ErrTooLarge)
 	_, _, err = e.Client.Exec(e.Context(), fsbridge.ExecRequest{Argv: []string{"true", strings.Repeat("x", fsbridge.MaxJSON)}}, nil)
 	if !errorsIs(err, fsbridge.ErrTooLarge) || e.Client.Err() != nil {
 		e.Errorf("got %v", err)
 	}
+}
+
+// execLongCommand: a line that is longer than an argument may be is run all the
+// same, with the same $0, line numbers and descriptors.
+func execLongCommand(e *env) {
+	const most = 128<<10 - 1
+	probe := `echo "$0 $-"; ls /proc/self/fd; exit 7`
+	short, shortOut := e.exec(e.command(probe), "")
+	for _, n := range []int{most, most + 1, 300_000, 3 << 20} {
+		line := "x='" + strings.Repeat(strings.Repeat("é", 40)+"\n", n/80)[:n-len(probe)-len("x='';")] + "';" + probe
+		res, out := e.exec(e.command(line), "")
+		if string(out.StdoutHead) != string(shortOut.StdoutHead) || res.State != fsbridge.Exited || *res.ExitCode != *short.ExitCode || len(out.StderrHead) > 0 {
+			e.Errorf("%d bytes: got %q %q, %+v; of a short one %q", len(line), out.StdoutHead, out.StderrHead, res, shortOut.StdoutHead)
+		}
+	}
+	req := e.command("#" + strings.Repeat("x", most) + "\ncat; set -e; false; echo not here")
+	if res, out := e.exec(req, "stdin is free"); string(out.StdoutHead) != "stdin is free" || *res.ExitCode != 1 {
+		e.Errorf("got %q %q, %+v", out.StdoutHead, out.StderrHead, res)
+	}
+	if res, out := e.exec(e.command("#"+strings.Repeat("x", most)+"\nif"), ""); *res.ExitCode == 0 || len(out.StderrHead) == 0 {
+		e.Errorf("bad syntax: got %+v", res)
+	}
+	if !e.Root {
+		return
+	}
+	req = e.command("#" + strings.Repeat("x", most) + "\nid -u")
+	req.User, req.Cwd = "4321", "/"
+	if res, out := e.exec(req, ""); string(out.StdoutHead) != "4321\n" {
+		e.Errorf("as another user: got %q %q, %+v", out.StdoutHead, out.StderrHead, res)
+	}
+}
+
+// execLongScript: a shell reads a script from standard input, while others do.
+func execLongScript(e *env) {
+	if !e.Shell {
+		e.Skip("no shell in the target")
+	}
+	line := "n=$((n+1)) # " + strings.Repeat("x", 1000) + "\n"
+	script := strings.Repeat(line, (fsbridge.StdinMax-100)/len(line))
+	want := fmt.Sprintln(strings.Count(script, "\n"))
+	parallel(4, func(int) {
+		res, out, err := e.Client.Exec(e.Context(), fsbridge.ExecRequest{Argv: []string{"sh"}, Wait: fsbridge.WaitMax}, []byte(script+"echo $n; exit 3\n"))
+		if err != nil || string(out.StdoutHead) != want || *res.ExitCode != 3 {
+			e.Errorf("got %q %q, %+v, %v", out.StdoutHead, out.StderrHead, res, err)
+		}
+	})
 }
 
 func execInvalid(e *env) {

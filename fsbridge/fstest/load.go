@@ -169,6 +169,11 @@ func loadEndedContext(e *env) {
 		"list":  func() error { return ignore(e.Client.List(ctx, fsbridge.ListRequest{})) },
 		"stat":  func() error { _, _, err := e.Client.Stat(ctx, fsbridge.StatRequest{}); return err },
 		"exec":  func() error { _, _, err := e.Client.Exec(ctx, fsbridge.ExecRequest{Command: ":"}, nil); return err },
+		"follow": func() error {
+			_, _, err := e.Client.Follow(ctx, fsbridge.FollowRequest{ProcessID: "p1"}, nil)
+			return err
+		},
+		"processes": func() error { return ignore(e.Client.Processes(ctx)) },
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, context.Canceled) {
