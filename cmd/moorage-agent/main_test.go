@@ -23,6 +23,9 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(serverEnv) != "" {
+		os.Exit(serveOnce())
+	}
 	dir, err := os.MkdirTemp("", "moorage-agent-")
 	if err != nil {
 		panic(err)
@@ -240,6 +243,15 @@ func TestRedial(t *testing.T) {
 	}
 	if _, out := sh(t, again, "cat /proc/[0-9]*/comm | grep -c sleep; cat "+string(res.StdoutPath)); out != "2\n" {
 		t.Errorf("%q processes are left of 2", out)
+	}
+	// The one whose answer never came has a handle too.
+	list, err := again.Processes(t.Context())
+	if err != nil || list.Total != 3 || !strings.HasPrefix(list.Processes[0].Command, "touch /data/started") || list.Processes[1].ProcessID != res.ProcessID {
+		t.Errorf("got %+v, %v", list, err)
+	}
+	req := fsbridge.FollowRequest{ProcessID: list.Processes[0].ProcessID, Signal: "TERM", Wait: fsbridge.WaitMax}
+	if end, _, err := again.Follow(t.Context(), req, nil); err != nil || end.Signal != "SIGTERM" {
+		t.Errorf("got %+v, %v", end, err)
 	}
 }
 

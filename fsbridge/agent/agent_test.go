@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -67,4 +68,53 @@ func TestSuite(t *testing.T) {
 			Shell:   true,
 		}
 	})
+}
+
+// A handle outlives the connection that made it: the next one follows it from the
+// cursor, and lists what was started without an answer.
+func TestHandlesOutliveConnections(t *testing.T) {
+	a := newAgent(t)
+	dir := t.TempDir()
+	first := connect(t, a, dir)
+	res, _, err := first.Exec(t.Context(), fsbridge.ExecRequest{Command: "while read x; do echo got $x; done", StdinOpen: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, _, err := first.Follow(t.Context(), fsbridge.FollowRequest{ProcessID: res.ProcessID, WaitFor: "got", Wait: fsbridge.WaitMax}, []byte("1\n"))
+	if err != nil || !one.Matched {
+		t.Fatalf("got %+v, %v", one, err)
+	}
+	var unanswered sync.WaitGroup
+	for _, call := range []func() error{
+		func() error {
+			_, _, err := first.Exec(t.Context(), fsbridge.ExecRequest{Command: "touch started; sleep 1000", Wait: fsbridge.WaitMax}, nil)
+			return err
+		},
+		func() error {
+			_, _, err := first.Follow(t.Context(), fsbridge.FollowRequest{ProcessID: res.ProcessID, Wait: fsbridge.WaitMax}, nil)
+			return err
+		},
+	} {
+		unanswered.Go(func() {
+			if err := call(); !errors.Is(err, fsbridge.ErrClosed) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	second := connect(t, a, dir)
+	for started := false; !started; {
+		_, _, err := second.Stat(t.Context(), fsbridge.StatRequest{Path: "started"})
+		started = err == nil
+	}
+	first.Close()
+	unanswered.Wait()
+	req := fsbridge.FollowRequest{ProcessID: res.ProcessID, Cursor: one.NextCursor, Close: true, Wait: fsbridge.WaitMax}
+	end, out, err := second.Follow(t.Context(), req, []byte("2\n"))
+	if err != nil || string(out.StdoutHead) != "got 2\n" || end.State != fsbridge.Exited {
+		t.Errorf("got %q, %+v, %v", out.StdoutHead, end, err)
+	}
+	list, err := second.Processes(t.Context())
+	if err != nil || list.Total != 2 || list.Processes[0].State != fsbridge.Running || list.Processes[1].ProcessID != res.ProcessID {
+		t.Errorf("got %+v, %v", list, err)
+	}
 }
