@@ -352,23 +352,45 @@ func TestPIDsLimit(t *testing.T) {
 	})
 }
 
-// TestForkBomb: a command that forks for ever harms only itself.
+// TestForkBomb: a command that forks for ever harms only itself, and nothing is
+// left of it, whether or not it leaves its group.
 func TestForkBomb(t *testing.T) {
 	c := newContainer(t, program, limits{pids: 100})
 	c.busybox()
 	c.start()
 	client := c.connect()
-	bomb := fsbridge.ExecRequest{
-		Command: "f() { f | f & }; while :; do (f) 2>/dev/null; done",
-		Timeout: 2 * time.Second, Wait: fsbridge.WaitMax,
+	// awk, unlike a shell, goes on when a fork fails.
+	for _, again := range []string{"sh /data/bomb", "setsid sh /data/bomb"} {
+		script := fmt.Sprintf(`exec awk 'BEGIN { while (1) system("%s &") }' 2>/dev/null`, again)
+		if _, err := client.Write(t.Context(), fsbridge.WriteRequest{Path: "bomb"}, []byte(script)); err != nil {
+			t.Fatal(err)
+		}
+		bomb(t, client, script)
+		waitFor(t, func() bool {
+			res, out, err := client.Exec(t.Context(), fsbridge.ExecRequest{Argv: []string{"ls", "/proc"}, Wait: fsbridge.WaitMax}, nil)
+			left := 0
+			for _, name := range strings.Fields(string(out.StdoutHead)) {
+				if pid, err := strconv.Atoi(name); err == nil && pid > 1 && pid != res.PID {
+					left++
+				}
+			}
+			return err == nil && left == 0
+		})
 	}
+}
+
+// bomb runs a fork bomb until it is killed, while other calls are answered.
+func bomb(t *testing.T, client *fsbridge.Client, line string) {
+	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if res, _, err := client.Exec(t.Context(), bomb, nil); err != nil || res.State == fsbridge.Running {
+		req := fsbridge.ExecRequest{Command: line, Timeout: 2 * time.Second, Wait: fsbridge.WaitMax}
+		if res, _, err := client.Exec(t.Context(), req, nil); err != nil || res.State != fsbridge.TimedOut {
 			t.Errorf("the bomb: %+v, %v", res, err)
 		}
 	}()
+	met := false
 	for going := true; going; {
 		select {
 		case <-done:
@@ -379,9 +401,16 @@ func TestForkBomb(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Argv: []string{"true"}}, nil)
-		if err != nil && !errors.Is(err, fsbridge.ErrLimit) {
+		if err != nil && (!errors.Is(err, fsbridge.ErrLimit) || !strings.Contains(err.Error(), "pids limit of 100")) {
 			t.Fatal(err)
 		}
+		met = met || err != nil
+		if _, err := client.Processes(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !met {
+		t.Error("the limit was not met")
 	}
 }
 

@@ -20,24 +20,38 @@ import (
 const markName = "MOORAGE_PROCESS_ID"
 
 // killRounds is how often a kill looks for what was forked meanwhile.
-const killRounds = 10
+const killRounds = 20
 
-// kill kills the process group, and all descendants that can be found.
+// kill kills the process group, and all descendants that can be found. They are
+// stopped first, until none is new: what forks for ever cannot outrun that.
 func (p *Process) kill() {
-	killed := make(map[int]bool)
+	found := make(map[int]bool)
 	for range killRounds {
-		fresh := false
-		for pid := range p.kin() { // before the group dies, as it is the parents
-			if !killed[pid] {
-				unix.Kill(pid, unix.SIGKILL)
-				killed[pid], fresh = true, true
-			}
-		}
-		p.signal(unix.SIGKILL)
-		if !fresh {
-			return
+		if !p.signalNew(found, unix.SIGSTOP) {
+			break
 		}
 	}
+	for pid := range found {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+	p.signal(unix.SIGKILL)
+	for range killRounds { // one that was in an exec had no environment to be seen
+		if !p.signalNew(found, unix.SIGKILL) {
+			break
+		}
+	}
+}
+
+// signalNew sends s to the descendants that are not among those found, adds them,
+// and reports whether there was any.
+func (p *Process) signalNew(found map[int]bool, s unix.Signal) (fresh bool) {
+	for pid := range p.kin() {
+		if !found[pid] {
+			unix.Kill(pid, s)
+			found[pid], fresh = true, true
+		}
+	}
+	return fresh
 }
 
 // kin finds the processes that descend from p, itself included.
