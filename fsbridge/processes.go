@@ -100,8 +100,9 @@ type FollowRequest struct {
 	// what the last Exec or Follow of the process has returned.
 	Cursor string        `json:"cursor,omitempty"`
 	Wait   time.Duration `json:"wait,omitempty"` // how long to wait for its end or WaitFor, at most WaitMax
-	// WaitFor is an RE2, looked for in new stdout and in new stderr; "" means: wait
-	// for the end. ^ and $ match at the edges of lines too, and $ at the end of
+	// WaitFor is an RE2, looked for in new stdout and in new stderr, and waited for
+	// until the process has ended and nothing holds its output; "" means: wait for
+	// the end. ^ and $ match at the edges of lines too, and $ at the end of
 	// what is there, as of a prompt. Of a match over several lines, or in a line
 	// longer than that, at most 16 KiB are seen at once.
 	WaitFor   string `json:"wait_for,omitempty"`

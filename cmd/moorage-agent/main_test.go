@@ -425,9 +425,23 @@ func TestMemoryHog(t *testing.T) {
 		{Command: `awk 'BEGIN { s = "x"; while (1) s = s s }'; exit $?`},
 	} {
 		req.Wait = fsbridge.WaitMax
-		res, out, err := client.Exec(t.Context(), req, nil)
-		if err != nil || !res.OOMKilled {
-			t.Errorf("got %+v, %s, %v", res, out.StderrHead, err)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			res, out, err := client.Exec(t.Context(), req, nil)
+			if err != nil || !res.OOMKilled {
+				t.Errorf("got %+v, %s, %v", res, out.StderrHead, err)
+			}
+		}()
+		for hungry := true; hungry; {
+			select {
+			case <-done:
+				hungry = false
+			default:
+			}
+			if _, err := client.Write(t.Context(), fsbridge.WriteRequest{Path: "f"}, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	if res, _ := sh(t, client, "kill -9 $$"); res.OOMKilled {

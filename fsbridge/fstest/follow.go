@@ -18,6 +18,7 @@ var followCases = []testCase{
 	{"Characters", followCharacters},
 	{"WaitFor", followWaitFor},
 	{"WaitForServer", followServer},
+	{"WaitForDaemon", followDaemon},
 	{"Input", followInput},
 	{"InputLimit", followInputLimit},
 	{"NoInput", followNoInput},
@@ -211,6 +212,29 @@ func followServer(e *env) {
 		}
 	}
 	e.kill(p.ProcessID)
+}
+
+// followDaemon: what a command has left in the background can be waited for, as
+// long as it holds the output.
+func followDaemon(e *env) {
+	p, _ := e.exec(e.command(await+"(await go; echo up; await on; echo never) & exit 3"), "")
+	if p.State != fsbridge.Exited {
+		e.Fatalf("got %+v", p)
+	}
+	e.touch("go")
+	res, out := e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, WaitFor: "up", Wait: fsbridge.WaitMax}, "")
+	if !res.Matched || out != "up\n" || res.State != fsbridge.Exited || *res.ExitCode != 3 {
+		e.Errorf("got %q, %+v", out, res)
+	}
+	start := time.Now()
+	if res, _ := e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, Wait: fsbridge.WaitMax}, ""); res.State != fsbridge.Exited || time.Since(start) > 5*time.Second {
+		e.Errorf("it is waited for, though the command has ended: %+v", res)
+	}
+	e.touch("on")
+	res, out = e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, WaitFor: "ever and ever", Wait: fsbridge.WaitMax}, "")
+	if res.Matched || out != "never\n" {
+		e.Errorf("the end of the output: got %q, %+v", out, res)
+	}
 }
 
 func followCancel(e *env) {

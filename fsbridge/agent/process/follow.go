@@ -190,17 +190,19 @@ func (p *Process) ending() string {
 }
 
 // wait waits for the end, for what is looked for, or for as long as the request
-// says, and reports whether it was found.
+// says, and reports whether it was found. What is looked for may still come after
+// the end, from children that hold the output.
 func (f *follower) wait(ctx context.Context, most time.Duration) (found bool, err error) {
 	timer := time.NewTimer(most)
 	defer timer.Stop()
-	news, end := f.p.news.watch()
-	defer end()
+	news, forget := f.p.news.watch()
+	defer forget()
 	if f.scan == nil {
 		news = nil
 	}
 	for last := false; ; {
-		last = last || f.p.hasEnded() // before it is looked
+		end := f.p.nextEnd(f.scan != nil) // before it is looked
+		last = last || end == nil
 		if f.scan != nil && f.scan.look(ctx) {
 			return true, nil
 		}
@@ -212,13 +214,32 @@ func (f *follower) wait(ctx context.Context, most time.Duration) (found bool, er
 		}
 		select {
 		case <-news:
-			last = f.scan.rest(ctx, f.p.done, timer.C)
-		case <-f.p.done:
+			last = f.scan.rest(ctx, end, timer.C)
+		case <-end:
 		case <-timer.C:
 			last = true
 		case <-ctx.Done():
 		}
 	}
+}
+
+// nextEnd returns a channel that is closed when the process has ended or, with
+// output, when something of its output has; nil when all that has come.
+func (p *Process) nextEnd(output bool) <-chan struct{} {
+	ends := []<-chan struct{}{p.done}
+	for _, c := range p.captures() {
+		if output {
+			ends = append(ends, c.eof)
+		}
+	}
+	for _, end := range ends {
+		select {
+		case <-end:
+		default:
+			return end
+		}
+	}
+	return nil
 }
 
 // result returns the state of the process and what is new.
