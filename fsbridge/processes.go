@@ -79,10 +79,10 @@ type ExecResult struct {
 	StderrHead int `json:"stderr_head,omitempty"`
 	StderrTail int `json:"stderr_tail,omitempty"`
 
-	StdoutPath Path   `json:"stdout_path,omitempty"` // the spooled stdout, at most SpoolMax
-	StderrPath Path   `json:"stderr_path,omitempty"`
-	SpoolCut   bool   `json:"spool_cut,omitempty"` // more than SpoolMax was written; the rest is lost
-	NextCursor string `json:"next_cursor"`         // where output after this begins
+	StdoutPath Path   `json:"stdout_path,omitempty"` // the spooled stdout, at most SpoolMax; "" of one that has ended without any
+	StderrPath Path   `json:"stderr_path,omitempty"` // "" if there is none
+	SpoolCut   bool   `json:"spool_cut,omitempty"`   // more than SpoolMax was written; the rest is lost
+	NextCursor string `json:"next_cursor"`           // where output after this begins
 	// SpoolError: a spool file could not be made or takes no more, as a full disk
 	// does not: the cause in words, at most SpoolErrorMax bytes. The file, if
 	// there is one, lacks the end of the output.

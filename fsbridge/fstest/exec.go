@@ -203,9 +203,13 @@ func execSpool(e *env) {
 	if got := e.get(res.StderrPath); got != "err\n" {
 		e.Errorf("got %q", got)
 	}
-	if res, _ = e.exec(e.command(":"), ""); res.StderrPath != "" || e.get(res.StdoutPath) != "" {
+	if res, _ = e.exec(e.command(":"), ""); res.StderrPath != "" || res.StdoutPath != "" {
 		e.Errorf("no output: got %+v", res)
 	}
+	if res = e.start(e.command("sleep 1000")); res.StderrPath != "" || e.get(res.StdoutPath) != "" {
+		e.Errorf("no output yet: got %+v", res)
+	}
+	e.kill(res.ProcessID)
 }
 
 func execRefused(e *env) {

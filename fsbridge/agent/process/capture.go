@@ -31,7 +31,6 @@ var pumpBuffers = sync.Pool{New: func() any { b := make([]byte, pumpSize); retur
 type capture struct {
 	t      *Table
 	path   string // of the spool file
-	always bool
 	file   *os.File
 	raw    syscall.RawConn
 	eof    chan struct{}   // closed when run has returned
@@ -56,15 +55,15 @@ type capture struct {
 }
 
 // newCapture makes the capture of one stream. Its spool file is made when there
-// is output, or with always in any case: while the command starts, since making
-// a file may take as long.
-func newCapture(p *Process, file *os.File, path string, max int, always bool) *capture {
+// is output, or begin asks for it: making a file may take as long as a short
+// command.
+func newCapture(p *Process, file *os.File, path string, max int) *capture {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		panic(err) // only of a file that is nil
 	}
 	c := &capture{
-		t: p.t, path: path, file: file, raw: raw, eof: make(chan struct{}), out: newExcerpt(max), always: always, news: &p.news,
+		t: p.t, path: path, file: file, raw: raw, eof: make(chan struct{}), out: newExcerpt(max), news: &p.news,
 	}
 	c.attempt = func(fd uintptr) bool {
 		var err error
@@ -74,11 +73,11 @@ func newCapture(p *Process, file *os.File, path string, max int, always bool) *c
 	return c
 }
 
-// begin makes the spool file if it is to be there in any case.
+// begin makes the spool file, if it can be.
 func (c *capture) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.always && !c.dropped.Load() && c.spool == nil && !c.cut {
+	if !c.dropped.Load() && c.spool == nil && !c.cut {
 		c.open()
 	}
 }
@@ -92,6 +91,9 @@ func (c *capture) open() {
 		return
 	}
 	c.spool, c.made = f, true
+	if c.dropped.Load() { // meanwhile
+		os.Remove(c.path)
+	}
 }
 
 // fail notes that the spool takes no more because of err.
@@ -109,7 +111,6 @@ func (c *capture) fail(err error) {
 // close its streams before it exits, and may open the terminal again.
 func (c *capture) run() {
 	defer close(c.eof)
-	c.begin()
 	for last := c.leader == nil; ; {
 		c.readToEnd()
 		if last {
@@ -174,7 +175,7 @@ func (c *capture) write(b []byte) int {
 	if c.dropped.Load() {
 		c.closeSpool()
 	}
-	if c.spool == nil && !c.cut { // stderr's is made when it is needed
+	if c.spool == nil && !c.cut {
 		c.open()
 	}
 	room := min(int64(len(b)), fsbridge.SpoolMax-c.spooled.Load())
@@ -206,7 +207,6 @@ func (c *capture) closeSpool() {
 // drain moves what the process had written when it ended, and waits a little for
 // the end of a stream that nobody else holds.
 func (c *capture) drain(until time.Time, wait bool) {
-	c.begin()
 	c.raw.Control(func(fd uintptr) {
 		for time.Now().Before(until) {
 			if more, err := c.pump(int(fd)); !more || err != nil {
@@ -225,11 +225,10 @@ func (c *capture) drain(until time.Time, wait bool) {
 	}
 }
 
-// drop removes the spool file, and returns how many bytes that frees. The stream
-// is still read.
+// drop gives the spool file up, which is then to be unlinked, and returns how many
+// bytes that frees. The stream is still read.
 func (c *capture) drop() int64 {
 	c.dropped.Store(true)
-	os.Remove(c.path)
 	c.t.rings.give(c.ringed.Swap(0))
 	return c.spooled.Swap(0)
 }
@@ -244,7 +243,6 @@ type written struct {
 }
 
 func (c *capture) written(excerpt bool) (w written) {
-	c.begin()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.total = c.total

@@ -49,7 +49,7 @@ func TestReadsJoined(t *testing.T) {
 		}
 		defer r.Close()
 		defer w.Close()
-		c := newCapture(&Process{t: table}, r, fmt.Sprintf("%s/p-%d.out", table.o.Spool, time.Now().UnixNano()), 100, true)
+		c := newCapture(&Process{t: table}, r, fmt.Sprintf("%s/p-%d.out", table.o.Spool, time.Now().UnixNano()), 100)
 		defer func() { c.closeSpool(); table.release(c.drop()) }()
 		room := rapid.IntRange(0, 600).Draw(t, "room") // of the spool
 		table.mu.Lock()

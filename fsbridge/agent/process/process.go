@@ -68,8 +68,9 @@ func (p *Process) supervise(exit <-chan syscall.WaitStatus, timeout time.Duratio
 	if p.in != nil {
 		p.in.end()
 	}
-	p.t.finish(p)
+	forgotten := p.t.finish(p)
 	close(p.done)
+	unlink(forgotten)
 }
 
 // end notes how the process has ended.
@@ -161,8 +162,12 @@ func (p *Process) result() (fsbridge.ExecResult, []byte) {
 }
 
 // count fills in what there is of output, and returns the heads and tails of
-// stdout and stderr on demand.
+// stdout and stderr on demand. Of a process that runs, there is a file of stdout
+// then in any case.
 func (p *Process) count(res *fsbridge.ExecResult, excerpt bool) (out, errs written) {
+	if res.State == fsbridge.Running {
+		p.stdout.begin()
+	}
 	out = p.stdout.written(excerpt)
 	if p.stderr != nil {
 		errs = p.stderr.written(excerpt)

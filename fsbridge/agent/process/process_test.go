@@ -66,9 +66,20 @@ func TestFinishedAreBounded(t *testing.T) {
 	if n != finishedMax || spooled != 2*finishedMax {
 		t.Errorf("%d processes are kept, %d bytes", n, spooled)
 	}
-	if _, err := os.Stat(string(first.StdoutPath)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the oldest's output is left: %v", err)
+	gone(t, first.StdoutPath)
+}
+
+// gone waits until a file is removed, which is done when the result was made.
+func gone(t *testing.T, path fsbridge.Path) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-tick.C {
+		if _, err := os.Stat(string(path)); errors.Is(err, os.ErrNotExist) {
+			return
+		}
 	}
+	t.Errorf("%s is left", path)
 }
 
 func TestOldAreForgotten(t *testing.T) {

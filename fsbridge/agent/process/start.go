@@ -30,7 +30,7 @@ func (t *Table) start(req *fsbridge.ExecRequest, stdin []byte) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	id, seq, err := t.admit()
+	p, err := t.admit()
 	if err != nil {
 		return nil, fsbridge.NewError(fsbridge.OpExec, "", err)
 	}
@@ -38,7 +38,7 @@ func (t *Table) start(req *fsbridge.ExecRequest, stdin []byte) (*Process, error)
 		t.refuse()
 		return nil, err
 	}
-	p, exit, err := t.launch(l, id, seq, len(stdin) > 0 || req.StdinOpen)
+	exit, err := p.launch(l, len(stdin) > 0 || req.StdinOpen)
 	if err != nil {
 		t.queued.Add(-int64(len(stdin)))
 		t.refuse()
@@ -74,31 +74,22 @@ func (t *Table) prepare(req *fsbridge.ExecRequest) (*launch, error) {
 }
 
 // launch forks.
-func (t *Table) launch(l *launch, id string, seq int, fed bool) (*Process, <-chan syscall.WaitStatus, error) {
-	p := &Process{
-		t:       t,
-		id:      id,
-		seq:     seq,
-		command: describe(l.req),
-		session: l.req.TTY != nil,
-		state:   fsbridge.Running,
-		oom:     t.oom.read(),
-		exited:  make(chan struct{}),
-		done:    make(chan struct{}),
-	}
+func (p *Process) launch(l *launch, fed bool) (<-chan syscall.WaitStatus, error) {
+	t := p.t
+	p.session, p.command, p.oom = l.req.TTY != nil, describe(l.req), t.oom.read()
 	if err := p.open(l, fed); err != nil {
-		return nil, nil, fsbridge.NewError(fsbridge.OpExec, "", err)
+		return nil, fsbridge.NewError(fsbridge.OpExec, "", err)
 	}
-	l.env = append(l.env, markName+"="+id)
+	l.env = append(l.env, markName+"="+p.id)
 	p.started = time.Now()
 	pid, exit, err := t.reaper.start(func() (int, error) { return t.score.lend(l.fork) })
 	l.ends.close()
 	if err != nil {
 		p.abort()
-		return nil, nil, l.explain(err)
+		return nil, l.explain(err)
 	}
 	p.pid = pid
-	return p, exit, nil
+	return exit, nil
 }
 
 func (l *launch) fork() (int, error) {
@@ -144,12 +135,12 @@ func (p *Process) open(l *launch, fed bool) (err error) {
 		p.in = newInput(p.t, in, p.session)
 	}
 	base := filepath.Join(p.t.o.Spool, p.id)
-	p.stdout = newCapture(p, out, base+".out", limit, true)
+	p.stdout = newCapture(p, out, base+".out", limit)
 	if l.req.TTY != nil {
 		p.stdout.leader = p.exited
 	}
 	if errs != nil {
-		p.stderr = newCapture(p, errs, base+".err", limit, false)
+		p.stderr = newCapture(p, errs, base+".err", limit)
 	}
 	return nil
 }
@@ -161,8 +152,6 @@ func (p *Process) abort() {
 	}
 	for _, c := range p.captures() {
 		c.file.Close()
-		c.closeSpool()
-		c.drop()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,20 +106,27 @@ func (t *Table) sweep() error {
 	return nil
 }
 
-// admit gives a new process its id, which is unique also among those of other
-// Tables. Either enter or refuse must follow.
-func (t *Table) admit() (id string, seq int, err error) {
+// admit makes a new process, which gets an id that is unique also among those of
+// other Tables. Either enter or refuse must follow.
+func (t *Table) admit() (*Process, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return "", 0, unix.ECANCELED
+		return nil, unix.ECANCELED
 	}
 	if len(t.running)+t.starting >= runningMax {
-		return "", 0, fsbridge.Errorf(fsbridge.OpExec, "", fsbridge.CodeLimit, "%d processes run already", runningMax)
+		return nil, fsbridge.Errorf(fsbridge.OpExec, "", fsbridge.CodeLimit, "%d processes run already", runningMax)
 	}
 	t.starting++
 	t.lastID++
-	return fmt.Sprintf("p%d-%s", t.lastID, t.tag), t.lastID, nil
+	return &Process{
+		t:      t,
+		id:     fmt.Sprintf("p%d-%s", t.lastID, t.tag),
+		seq:    t.lastID,
+		state:  fsbridge.Running,
+		exited: make(chan struct{}),
+		done:   make(chan struct{}),
+	}, nil
 }
 
 // enter adds a process that was started. When the Table was closed meanwhile, it
@@ -145,47 +153,49 @@ func (t *Table) refuse() {
 func (t *Table) remove(p *Process) {
 	t.mu.Lock()
 	delete(t.running, p.id)
-	for i, f := range t.finished {
-		if f == p {
-			t.finished = append(t.finished[:i:i], t.finished[i+1:]...)
-			break
-		}
-	}
+	t.finished = slices.DeleteFunc(t.finished, func(f *Process) bool { return f == p })
 	t.dropLocked(p)
 	t.mu.Unlock()
+	p.unlink()
 }
 
-// finish moves a process from the running to the finished ones.
-func (t *Table) finish(p *Process) {
+// finish moves a process from the running to the finished ones. It returns those
+// that are forgotten for it, whose files are still to be unlinked.
+func (t *Table) finish(p *Process) (forgotten []*Process) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.running[p.id] != p {
-		return
+		return nil
 	}
 	delete(t.running, p.id)
 	t.finished = append(t.finished, p)
 	for len(t.finished) > finishedMax {
-		t.evictLocked()
+		forgotten = append(forgotten, t.evictLocked())
 	}
+	return forgotten
 }
 
 // expire forgets the finished processes that are too old.
 func (t *Table) expire() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	var forgotten []*Process
 	for len(t.finished) > 0 && time.Since(t.finished[0].endTime()) > finishedAge {
-		t.evictLocked()
+		forgotten = append(forgotten, t.evictLocked())
 	}
+	t.mu.Unlock()
+	unlink(forgotten)
 }
 
-func (t *Table) evictLocked() {
+// evictLocked forgets the process that has finished first.
+func (t *Table) evictLocked() *Process {
 	oldest := t.finished[0]
 	t.finished[0] = nil
 	t.finished = t.finished[1:]
 	t.dropLocked(oldest)
+	return oldest
 }
 
-// dropLocked removes a process's output, and gives up what it has not read. Its
+// dropLocked gives up a process's output, and input that it has not read. Its
 // background children, if any, can still write.
 func (t *Table) dropLocked(p *Process) {
 	if p.in != nil {
@@ -196,18 +206,37 @@ func (t *Table) dropLocked(p *Process) {
 	}
 }
 
+// unlink removes the output files of processes that are forgotten.
+func unlink(list []*Process) {
+	for _, p := range list {
+		p.unlink()
+	}
+}
+
+func (p *Process) unlink() {
+	for _, c := range p.captures() {
+		os.Remove(c.path)
+	}
+}
+
 // reserve takes n bytes of the spool, for which finished processes make room.
 func (t *Table) reserve(n int64) bool {
+	forgotten, ok := t.makeRoom(n)
+	unlink(forgotten)
+	return ok
+}
+
+func (t *Table) makeRoom(n int64) (forgotten []*Process, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for t.spooled+n > spoolTotal {
 		if len(t.finished) == 0 {
-			return false
+			return forgotten, false
 		}
-		t.evictLocked()
+		forgotten = append(forgotten, t.evictLocked())
 	}
 	t.spooled += n
-	return true
+	return forgotten, true
 }
 
 // release gives bytes back that were reserved but not written.
