@@ -304,9 +304,13 @@ func (t *Table) Close() error {
 	t.closed = true
 	t.mu.Unlock()
 	list := t.all()
+	var kills sync.WaitGroup // together, as they look at /proc together
 	for _, p := range list {
-		p.kill()
+		if !p.hasEnded() {
+			kills.Go(p.kill)
+		}
 	}
+	kills.Wait()
 	for _, p := range list {
 		<-p.done
 		p.killRest()
