@@ -68,6 +68,9 @@ type GrepRequest struct {
 	After      int    `json:"after,omitempty"`
 	Limit      int    `json:"limit,omitempty"`  // most matches, or files; 0 or over MatchesMax means that
 	Offset     int    `json:"offset,omitempty"` // matches, or files, that are left out first
+	// MaxBytes is the most bytes of paths and text of the page; at least one match
+	// is on it. 0 or more than the wire takes means as much as that.
+	MaxBytes int `json:"max_bytes,omitempty"`
 	All        bool   `json:"all,omitempty"`    // also .git, binaries, and what .gitignore ignores
 }
 

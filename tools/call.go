@@ -61,11 +61,12 @@ func (c *call) containerName() string {
 	return ""
 }
 
-// where are the facts of a call that worked in a container.
+// where are the facts of a call that worked in a container. Those that are rare
+// are left out of the schemas: every tool would repeat them to every model.
 type where struct {
 	ContainerID string `json:"container_id"`
-	Started     bool   `json:"started,omitempty"`
-	Made        bool   `json:"container_created,omitempty"`
+	Started     bool   `json:"started,omitempty" schema:"-"`
+	Made        bool   `json:"container_created,omitempty" schema:"-"`
 }
 
 // agent gives the agent of the container that the caller means.

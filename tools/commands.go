@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -17,14 +18,21 @@ const (
 	// streamMax is the most bytes shown of stdout, and again of stderr: with
 	// notices both are within ResultChars.
 	streamMax = 18_000
+	// The size of a terminal for which none is given, in characters.
+	rowsDefault, colsDefault = 40, 120
 )
 
 func (s *Server) addCommands() {
 	add(s, definition{
 		name: "exec", long: true,
-		description: "Run a shell line (command), or a program without a shell (argv); returns stdout, stderr and exit code. What outlives wait_seconds goes on in the background: follow it at output_path with fs_read, stop it by exec kill -- -PID. Long output is cut to head and tail; all of it is at output_path. For servers: wait_seconds 1.",
+		description: "Run a shell line (command), or a program without a shell (argv); returns stdout, stderr and exit code. What outlives wait_seconds goes on in the background, by its process_id: follow, feed or stop it with process. Servers: wait_seconds 1. Programs that ask: stdin_open or tty true, then process write. Long output is cut to head and tail; all of it is at output_path.",
 		hints:       hints{destructive: true, openWorld: true},
 	}, s.exec)
+	add(s, definition{
+		name: "process", long: true,
+		description: "Follow, feed or stop a command that exec started. read waits for its end, for wait_for or for the time, and returns only new output; write sends input, then reads; signal signals the whole process group, then reads; list shows all. Handles outlive this client and the server's restart.",
+		hints:       hints{destructive: true, openWorld: true},
+	}, s.process)
 }
 
 type execInput struct {
@@ -36,7 +44,10 @@ type execInput struct {
 	User           string            `json:"user,omitempty" doc:"User or uid, also user:group (default root)."`
 	WaitSeconds    *float64          `json:"wait_seconds,omitempty" doc:"How long to wait for its end." min:"0" max:"50" default:"30"`
 	TimeoutSeconds *float64          `json:"timeout_seconds,omitempty" doc:"When to kill it." min:"0.1" max:"86400" default:"600"`
-	TTY            bool              `json:"tty,omitempty" doc:"Run on a terminal."`
+	StdinOpen      bool              `json:"stdin_open,omitempty" doc:"Keep stdin open for process write."`
+	TTY            bool              `json:"tty,omitempty" doc:"Run on a terminal; stderr is then part of stdout."`
+	Rows           int64             `json:"rows,omitempty" doc:"Height of the terminal." min:"1" max:"1000" default:"40"`
+	Cols           int64             `json:"cols,omitempty" doc:"Width of the terminal." min:"1" max:"1000" default:"120"`
 	ContainerID    string            `json:"container_id,omitempty" doc:"Container, else the current one."`
 }
 
@@ -61,8 +72,11 @@ func (in *execInput) request() (fsbridge.ExecRequest, error) {
 			return req, err
 		}
 	}
+	req.StdinOpen = in.StdinOpen
 	if in.TTY {
-		req.TTY = &fsbridge.WinSize{Rows: 40, Cols: 120}
+		req.TTY = &fsbridge.WinSize{Rows: uint16(cmp.Or(in.Rows, rowsDefault)), Cols: uint16(cmp.Or(in.Cols, colsDefault))}
+	} else if in.Rows > 0 || in.Cols > 0 {
+		return req, fail(invalidArgument, "Set tty true, or leave them out", "rows and cols are of a terminal, and tty is not true")
 	}
 	return req, in.noNUL()
 }
@@ -94,6 +108,16 @@ func seconds(s *float64, otherwise time.Duration) time.Duration {
 	return time.Duration(*s * float64(time.Second))
 }
 
+// withinCall shortens a wait so that the answer is there before the call's time is
+// up.
+func withinCall(ctx context.Context, wait time.Duration) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return wait
+	}
+	return max(0, min(wait, time.Until(deadline)-answerTime))
+}
+
 type execFacts struct {
 	where
 	ProcessID   string `json:"process_id"`
@@ -120,9 +144,7 @@ func (s *Server) exec(ctx context.Context, c *call, in execInput) (r reply[execF
 	if err != nil {
 		return r, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		req.Wait = max(0, min(req.Wait, time.Until(deadline)-answerTime))
-	}
+	req.Wait = withinCall(ctx, req.Wait)
 	c.progress.elapse(req.Wait, "running")
 	res, out, err := a.Exec(ctx, req, []byte(in.Stdin))
 	if err != nil {

@@ -44,6 +44,8 @@ type failure struct {
 	cause string
 	hint  string // a sentence that says what to do; may be empty
 	err   error  // what is behind it, for the log; may be nil
+
+	passages []fsbridge.Passage // of a file, shown after the hint
 }
 
 func (f *failure) Error() string {
@@ -51,7 +53,29 @@ func (f *failure) Error() string {
 	if f.hint != "" {
 		text += " " + strings.TrimSuffix(clean(f.hint, 500), ".") + "."
 	}
-	return text
+	return text + numbered(f.passages, errorMax-len(text))
+}
+
+// numbered writes passages with their lines' numbers, as many lines as fit in
+// max bytes.
+func numbered(passages []fsbridge.Passage, max int) string {
+	var b strings.Builder
+	for i, p := range passages {
+		if i > 0 && strings.Contains(p.Text, "\n") {
+			max -= 3
+			b.WriteString("\n--")
+		}
+		n := p.Line
+		for text := range strings.Lines(p.Text) {
+			line := fmt.Sprintf("\n%6d: %s", n, clip(cleanLine(strings.TrimRight(text, "\r\n")), 200))
+			if b.Len()+len(line) > max-4 {
+				return b.String() + "\n..."
+			}
+			b.WriteString(line)
+			n++
+		}
+	}
+	return b.String()
 }
 
 func (f *failure) Unwrap() error { return f.err }
@@ -90,26 +114,26 @@ func explain(ctx context.Context, err error, c *call) *failure {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, sandbox.ErrImagePending):
-		return &failure{timedOut, "the image is still being pulled, which goes on", "Call " + c.tool + " again with the same arguments in a while", err}
+		return &failure{code: timedOut, cause: "the image is still being pulled, which goes on", hint: "Call " + c.tool + " again with the same arguments in a while", err: err}
 	case ctx.Err() != nil:
 		return ended(ctx, err)
 	case errors.As(err, &inside):
 		return explainInside(inside)
 	case errors.Is(err, fsbridge.ErrClosed):
-		return &failure{unavailable, "the connection to the container ended before the answer came; what was asked may or may not have been done", "Check the state with a reading tool, then call again", err}
+		return &failure{code: unavailable, cause: "the connection to the container ended before the answer came; what was asked may or may not have been done", hint: "Check the state with a reading tool, then call again", err: err}
 	case errors.Is(err, sandbox.ErrNotFound):
 		return noContainer(c.containerName())
 	}
 	for _, s := range sentinelCodes {
 		if errors.Is(err, s.is) {
-			return &failure{s.code, hidePaths(err.Error()), s.hint, err}
+			return &failure{code: s.code, cause: hidePaths(err.Error()), hint: s.hint, err: err}
 		}
 	}
 	if errors.Is(err, syscall.ENOSPC) {
-		return &failure{limitExceeded, "the server's disk is full", "Delete files or containers that are not needed, or tell the operator", err}
+		return &failure{code: limitExceeded, cause: "the server's disk is full", hint: "Delete files or containers that are not needed, or tell the operator", err: err}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &failure{timedOut, "the container did not answer in time", "Call again; list_containers shows its state", err}
+		return &failure{code: timedOut, cause: "the container did not answer in time", hint: "Call again; list_containers shows its state", err: err}
 	}
 	return hidden(err)
 }
@@ -135,15 +159,15 @@ var sentinelCodes = []struct {
 // ended is a call that was cancelled or took too long.
 func ended(ctx context.Context, err error) *failure {
 	if errors.Is(context.Cause(ctx), errCallTime) {
-		return &failure{timedOut, "the call took too long", "What it began may go on; check with a reading tool before you call again", err}
+		return &failure{code: timedOut, cause: "the call took too long", hint: "What it began may go on; check with a reading tool before you call again", err: err}
 	}
-	return &failure{cancelled, "the call was cancelled", "", err}
+	return &failure{code: cancelled, cause: "the call was cancelled", hint: "", err: err}
 }
 
 // hidden is an error that a model cannot mend and must not see.
 func hidden(err error) *failure {
 	ref := reference()
-	return &failure{internal, "the server could not carry this out; reference " + ref, "Call again; if it stays so, tell the operator the reference", fmt.Errorf("reference %s: %w", ref, err)}
+	return &failure{code: internal, cause: "the server could not carry this out; reference " + ref, hint: "Call again; if it stays so, tell the operator the reference", err: fmt.Errorf("reference %s: %w", ref, err)}
 }
 
 // explainInside words an error from inside a container.
@@ -151,6 +175,7 @@ func explainInside(e *fsbridge.Error) *failure {
 	path := show(e.Path)
 	f := &failure{err: e}
 	f.code, f.cause, f.hint = insideCode(e, path)
+	f.passages = e.Passages
 	switch {
 	case errors.Is(e, fs.ErrNotExist) && e.Parent != "":
 		f.hint = missingHint(e)
@@ -190,7 +215,11 @@ func insideCode(e *fsbridge.Error, path string) (code, string, string) {
 	case fsbridge.CodeCancelled:
 		return cancelled, "the call was cancelled", ""
 	case fsbridge.CodeProcess:
-		return notFound, cause, ""
+		return notFound, cause, "process with action list shows what there is"
+	case fsbridge.CodeMount:
+		return permissionDenied, cause, "Mount points stay; delete or move what is in them"
+	case fsbridge.CodeNoMatch, fsbridge.CodeAmbiguous:
+		return explainMatch(e, cause)
 	}
 	for _, m := range errnoCodes {
 		if e.Errno == m.errno {
@@ -201,6 +230,22 @@ func insideCode(e *fsbridge.Error, path string) (code, string, string) {
 		return unsupported, cause, ""
 	}
 	return unavailable, cause, "Call again"
+}
+
+// explainMatch is insideCode for a text or a hunk that is not found as it should
+// be.
+func explainMatch(e *fsbridge.Error, cause string) (code, string, string) {
+	near := ""
+	if len(e.Passages) > 0 {
+		near = "; the nearest there is"
+	}
+	switch {
+	case e.Op == fsbridge.OpPatch.String():
+		return conflict, cause, "Read the file again and make the patch anew" + near
+	case e.Code == fsbridge.CodeAmbiguous:
+		return invalidArgument, cause, "Give old_text with more lines around the one that is meant, or set replace_all"
+	}
+	return notFound, cause, "Read the file again and copy the text as it is" + near
 }
 
 var errnoCodes = []struct {

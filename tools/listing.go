@@ -32,10 +32,7 @@ type listFacts struct {
 const listDefault = 200
 
 func (s *Server) fsList(ctx context.Context, c *call, in listInput) (r reply[listFacts], err error) {
-	if in.Path == "" {
-		in.Path = "."
-	}
-	path, err := parsePath("path", in.Path)
+	path, err := parsePath("path", orHere(in.Path))
 	if err != nil {
 		return r, err
 	}

@@ -2,6 +2,7 @@ package tools
 
 import (
 	"bytes"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -62,7 +63,16 @@ func plain(s string) bool {
 // clean makes text from a container, a registry or the engine harmless in a
 // message of one line: what is not printable is escaped, and what is over max
 // bytes is cut.
-func clean(s string, max int) string {
+func clean(s string, max int) string { return escape(s, max, "; ", `\t`) }
+
+// cleanLine makes a line of a file harmless in a message of many lines: as
+// clean, but whole, and a tab stays one.
+func cleanLine(s string) string { return escape(s, math.MaxInt, `\n`, "\t") }
+
+// cleanLines makes lines of a file harmless; each stays one.
+func cleanLines(s string) string { return escape(s, math.MaxInt, "\n", "\t") }
+
+func escape(s string, max int, newline, tab string) string {
 	var b strings.Builder
 	for i, w := 0, 0; i < len(s); i += w {
 		var r rune
@@ -73,7 +83,9 @@ func clean(s string, max int) string {
 		case r == utf8.RuneError && w == 1:
 			b.WriteString(`\x` + strconv.FormatUint(uint64(s[i]), 16))
 		case r == '\n':
-			b.WriteString("; ")
+			b.WriteString(newline)
+		case r == '\t':
+			b.WriteString(tab)
 		case unicode.IsPrint(r):
 			b.WriteRune(r)
 		default:

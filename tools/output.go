@@ -52,24 +52,34 @@ func (f *execFacts) ending(in execInput) string {
 	if f.StdoutBytes == 0 && f.StderrBytes == 0 {
 		text = "(no output) "
 	}
+	if f.State == string(fsbridge.Running) {
+		return text + fmt.Sprintf("still running after %v: process_id %s, pid %d; process with action read shows what comes, signal stops it",
+			f.duration(), f.ProcessID, f.PID)
+	}
+	return text + f.end(in.TimeoutSeconds)
+}
+
+func (f *execFacts) duration() time.Duration {
+	return time.Duration(f.DurationMS) * time.Millisecond
+}
+
+// end says how a process has ended. timeout is what its caller gave, if that is
+// known here.
+func (f *execFacts) end(timeout *float64) (text string) {
 	switch fsbridge.ProcessState(f.State) {
-	case fsbridge.Running:
-		output := "its output so far and later: fs_read " + f.OutputPath
-		if f.OutputPath == "" {
-			output = "its later output is lost"
-		}
-		text += fmt.Sprintf("still running after %v: process_id %s, pid %d; %s; to stop it: exec kill -- -%d",
-			time.Duration(f.DurationMS)*time.Millisecond, f.ProcessID, f.PID, output, f.PID)
 	case fsbridge.TimedOut:
-		text += fmt.Sprintf("killed, as it ran longer than timeout_seconds %v", seconds(in.TimeoutSeconds, timeoutDefault))
+		text = "killed, as it ran longer than its timeout_seconds"
+		if timeout != nil {
+			text += fmt.Sprintf(" %v", seconds(timeout, timeoutDefault))
+		}
 	case fsbridge.Signaled:
-		text += "ended by " + f.Signal
+		text = "ended by " + f.Signal
 	default:
 		code := -1
 		if f.ExitCode != nil {
 			code = *f.ExitCode
 		}
-		text += fmt.Sprintf("exit code %d", code)
+		text = fmt.Sprintf("exit code %d", code)
 	}
 	if f.OOMKilled {
 		text += "; out of memory: the container's memory limit was reached"

@@ -18,7 +18,8 @@ import (
 // A field has the tags json (name; omitempty makes it optional), doc (its one
 // sentence), and as needed min, max (of numbers; of lengths for strings, arrays
 // and objects), enum (comma-separated), pattern, default, and takes (words for
-// what it takes, where the rest does not say it well).
+// what it takes, where the rest does not say it well). A fact with schema:"-" is
+// in results but not in the schema.
 type schema struct {
 	fields   []field
 	raw      json.RawMessage
@@ -80,7 +81,7 @@ func readSchema(t reflect.Type, strict bool) *schema {
 	props, required := []string{}, []string{}
 	for _, sf := range reflect.VisibleFields(t) {
 		name, opts, _ := strings.Cut(sf.Tag.Get("json"), ",")
-		if sf.Anonymous || name == "" {
+		if sf.Anonymous || name == "" || sf.Tag.Get("schema") == "-" {
 			continue
 		}
 		f := field{name: name, index: sf.Index, required: opts == "", tag: sf.Tag, typ: sf.Type}

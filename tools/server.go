@@ -43,6 +43,9 @@ func NewServer(m *sandbox.Manager, o Options) *Server {
 	s.manager = m
 	s.addContainers()
 	s.addFiles()
+	s.addEditing()
+	s.addTree()
+	s.addSearching()
 	s.addCommands()
 	return s
 }
