@@ -165,6 +165,9 @@ func callLine(id any, tool string, args any) string {
 // says, and of at most ResultMax bytes.
 func (c *testClient) call(t testing.TB, tool string, args any) toolResult {
 	t.Helper()
+	if a, ok := args.(map[string]any); ok {
+		use(tool, a)
+	}
 	r := parseResult(t, c.result(t, callLine("call", tool, args)))
 	schema := outputSchemas()[tool]
 	if schema == nil || r.IsError {

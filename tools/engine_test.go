@@ -33,6 +33,10 @@ var engine struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if left := unused(); engine.stop != nil && code == 0 && len(left) > 0 {
+		fmt.Fprintln(os.Stderr, "no test gives these parameters to a real container:", left)
+		code = 1
+	}
 	if engine.stop != nil {
 		if err := engine.stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "stop the engine:", err)

@@ -69,7 +69,7 @@ func TestCommandThatGoesOn(t *testing.T) {
 	}
 	pid := int(r.Facts["pid"].(float64))
 	path := r.Facts["output_path"].(string)
-	has(t, r.text(), "still running after ", fmt.Sprint("process_id ", r.Facts["process_id"]), fmt.Sprint("pid ", pid), "fs_read "+path, fmt.Sprintf("exec kill -- -%d", pid))
+	has(t, r.text(), "still running after ", fmt.Sprint("process_id ", r.Facts["process_id"]), fmt.Sprint("pid ", pid), "process with action read")
 	l.call(t, "fs_read", args{"path": path}).body(t, "begun\n")
 	l.call(t, "exec", args{"command": fmt.Sprintf("kill -- -%d", pid)}).wants(t, args{"exit_code": 0})
 	r = l.call(t, "exec", args{"command": fmt.Sprintf("while kill -0 %d 2>/dev/null; do sleep 0.02; done; echo gone", pid), "wait_seconds": 10})

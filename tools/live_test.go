@@ -102,6 +102,9 @@ func TestForeignIsUnknown(t *testing.T) {
 	for tool, a := range map[string]args{
 		"fs_read": {"path": "x"}, "fs_write": {"path": "x", "content": ""}, "fs_list": {}, "fs_stat": {"path": "x"},
 		"exec": {"command": "id"}, "stop_container": {}, "delete_container": {}, "list_containers": {},
+		"fs_edit": {"path": "x", "edits": []args{{"old_text": "a", "new_text": "b"}}}, "fs_grep": {"pattern": "x"}, "fs_glob": {"pattern": "x"},
+		"fs_patch": {"patch": "--- a\n+++ a\n@@ -1 +1 @@\n-a\n+b\n"}, "fs_mkdir": {"path": "x"}, "fs_delete": {"path": "x"},
+		"fs_move": {"source": "x", "destination": "y"}, "process": {"action": "list"},
 	} {
 		a["container_id"] = "secret"
 		foreign := other.fails(t, tool, a)

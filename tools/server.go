@@ -14,8 +14,8 @@ import (
 
 // instructions are what a client may show its model before any tool. The first
 // 512 characters say how to begin, as some clients cut there.
-const instructions = `Moorage gives you a Linux container of your own, which keeps running between calls. Begin with any tool: exec runs a command (exec {"command":"ls -la"}), fs_write and fs_read work on files; a container is made on the first call, or by create_container with the image you want. Without container_id a call means your current container. Relative paths start at /data, which outlives the container; files elsewhere live as long as the container.
-A result that was cut says which call gets the rest. An error reads "code: cause. Hint.": follow the hint. A command that outlives wait_seconds goes on in the background, and its output is at output_path.`
+const instructions = `Moorage gives you a Linux container of your own, which keeps running between calls. Begin with any tool: exec runs a command (exec {"command":"ls -la"}), fs_read, fs_edit and fs_write work on files, fs_grep and fs_glob find them; a container is made on the first call, or by create_container with the image you want. Without container_id a call means your current container. Relative paths start at /data, which outlives the container; files elsewhere live as long as the container.
+Change files by fs_edit or fs_patch; give the revision of your last read as if_revision to overwrite nobody's change. A command that outlives wait_seconds goes on in the background: process follows, feeds and stops it. A result that was cut says which call gets the rest. An error reads "code: cause. Hint.": follow the hint.`
 
 // Options configure a Server. The zero value is usable.
 type Options struct {
