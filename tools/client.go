@@ -33,6 +33,7 @@ type client struct {
 	id         string
 	legacyOnly bool // refuse versions that know no sessions
 	write      func(message []byte) error
+	account    Lines // told of requests; nil over SSE
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -98,11 +99,17 @@ func (c *client) begin(m message) (*request, error) {
 	if c.closed {
 		return nil, context.Canceled
 	}
+	if err := context.Cause(c.ctx); err != nil {
+		return nil, err
+	}
 	if c.requests[key] != nil {
 		return nil, errDuplicateID
 	}
 	r := &request{client: c, message: m, key: key}
 	r.ctx, r.cancel = context.WithCancel(c.ctx)
+	if c.account != nil {
+		r.slot = c.account.Begin(m.id, m.method)
+	}
 	c.requests[key] = r
 	c.running.Add(1)
 	return r, nil
@@ -154,6 +161,7 @@ type request struct {
 	*client
 	message
 	key     string
+	slot    int // in the connection's account
 	ctx     context.Context
 	cancel  context.CancelFunc
 	dropped atomic.Bool // cancelled by the client: it gets no answer
@@ -178,8 +186,11 @@ func (r *request) serve() {
 		<-r.noted
 	}
 	r.forget()
-	if resp != nil && !r.dropped.Load() {
-		_ = r.send(answering(resp, r.message.id)) // on failure send has ended the connection
+	if resp != nil && !r.dropped.Load() && r.send(answering(resp, r.message.id)) != nil {
+		return // send has ended the connection, and the request remains without answer
+	}
+	if r.account != nil {
+		r.account.End(r.slot)
 	}
 }
 

@@ -20,6 +20,38 @@ import (
 // answered: each ends by itself within CallTime.
 const drainTime = CallTime + 3*time.Second
 
+// Lines is a connection of messages, a line each, that keeps account of which
+// of them are dealt with. A Server reads from one goroutine, writes one message
+// at a time, and ends requests from any goroutine.
+type Lines interface {
+	// ReadLine returns the next line without its end, in memory of its own;
+	// TooLong for one over MessageMax; io.EOF after the last. What it returned
+	// before has been dealt with: it was begun, or answered, or wants no answer.
+	ReadLine() ([]byte, error)
+	// WriteLine writes a message with its end.
+	WriteLine(message []byte) error
+	// Begin notes, before it is carried out, that the line which was read last is
+	// a request. At most InFlight of them have begun and not ended. Its id has at
+	// most IDMax bytes, and the message HelloMax if the method is initialize.
+	Begin(id json.RawMessage, method string) (slot int)
+	// End notes that a request was answered, or that its client wants no answer.
+	// What was broken off without one never ends.
+	End(slot int)
+	// Unblock makes a ReadLine or WriteLine that is under way return.
+	Unblock()
+}
+
+// Bounds of what Lines must keep of a request, in bytes.
+const (
+	IDMax    = 1000
+	HelloMax = 1 << 20
+)
+
+// TooLong is the error of ReadLine for a line over MessageMax that begins so.
+func TooLong(beginning []byte) error {
+	return &tooLong{idOf(beginning[:min(len(beginning), idWithin)])}
+}
+
 // tooLong is a line over MessageMax. Its request's id is told if it stands near
 // the beginning, so that a client that waits for that answer gets it.
 type tooLong struct{ id json.RawMessage }
@@ -42,13 +74,16 @@ var (
 // SetReadDeadline and SetWriteDeadline if they have them, else by Close. With
 // neither, ServeConn returns when the Read or Write under way does.
 func (s *Server) ServeConn(ctx context.Context, in io.Reader, out io.Writer, bot sandbox.Bot) error {
-	c := s.newClient(ctx, bot, func(b []byte) error {
-		_, err := out.Write(append(b, '\n'))
-		return err
-	})
+	return s.ServeLines(ctx, &plainLines{in, bufio.NewReaderSize(in, 64<<10), out}, bot)
+}
+
+// ServeLines is ServeConn for a connection that keeps account.
+func (s *Server) ServeLines(ctx context.Context, l Lines, bot sandbox.Bot) error {
+	c := s.newClient(ctx, bot, func(b []byte) error { return l.WriteLine(append(b, '\n')) })
+	c.account = l
 	defer c.close()
-	leaveAlone := context.AfterFunc(c.ctx, func() { unblock(in); unblock(out) })
-	err := c.readLines(in)
+	leaveAlone := context.AfterFunc(c.ctx, l.Unblock)
+	err := c.readLines(l)
 	if err == nil {
 		err = c.drain()
 	}
@@ -62,10 +97,9 @@ func (s *Server) ServeConn(ctx context.Context, in io.Reader, out io.Writer, bot
 }
 
 // readLines takes messages until the end of input.
-func (c *client) readLines(in io.Reader) error {
-	r := bufio.NewReaderSize(in, 64<<10)
+func (c *client) readLines(l Lines) error {
 	for {
-		line, err := readLine(r)
+		line, err := l.ReadLine()
 		var long *tooLong
 		switch {
 		case errors.Is(err, io.EOF):
@@ -83,8 +117,13 @@ func (c *client) readLines(in io.Reader) error {
 
 func (c *client) acceptLine(line []byte) error {
 	m, bad := parseMessage(line)
-	if bad != nil {
+	switch {
+	case bad != nil:
 		return c.send(bad)
+	case len(m.id) > IDMax:
+		return c.send(rpcError(m.id, mcp.INVALID_REQUEST, fmt.Sprintf("invalid request: an id has at most %d bytes", IDMax)))
+	case m.method == string(mcp.MethodInitialize) && len(m.raw) > HelloMax:
+		return c.send(rpcError(m.id, mcp.INVALID_REQUEST, fmt.Sprintf("invalid request: an initialize message has at most %d bytes", HelloMax)))
 	}
 	return c.accept(c.ctx, m)
 }
@@ -106,6 +145,28 @@ func (c *client) drain() error {
 	case <-c.ctx.Done():
 		return context.Cause(c.ctx)
 	}
+}
+
+// plainLines are Lines of which no account is kept.
+type plainLines struct {
+	in     io.Reader
+	buffer *bufio.Reader
+	out    io.Writer
+}
+
+func (s *plainLines) ReadLine() ([]byte, error) { return readLine(s.buffer) }
+
+func (s *plainLines) WriteLine(b []byte) error {
+	_, err := s.out.Write(b)
+	return err
+}
+
+func (s *plainLines) Begin(json.RawMessage, string) int { return 0 }
+func (s *plainLines) End(int)                           {}
+
+func (s *plainLines) Unblock() {
+	unblock(s.in)
+	unblock(s.out)
 }
 
 // readLine returns the next line without its end, in memory of its own. A line

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"moorage/cmd/moorage/daemon"
+	"moorage/cmd/moorage/handover"
 	"moorage/cmd/moorage/pipe"
 	"moorage/sandbox"
 )
@@ -28,13 +28,18 @@ func (c *stdioCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // the flag's enum allows nothing else
 	h := daemon.Handshake{Mode: daemon.ModeMCP, Bot: c.Bot}
+	ends := handover.Find(0, 1)
+	if ends != nil {
+		h.Handover = handover.Version
+		defer ends.Restore()
+	}
 	args := append(daemon.BackgroundArgs, c.args()...)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go watchOutput(ctx, cancel) // ends with ctx
 	p := &pipe.Pipe{
-		Dial: func(ctx context.Context) (*net.UnixConn, error) { return daemon.DialOrStart(ctx, d, h, args) },
-		In:   os.Stdin, Out: os.Stdout,
+		Dial: func(ctx context.Context) (daemon.Conn, error) { return daemon.DialOrStart(ctx, d, h, args) },
+		In:   os.Stdin, Out: os.Stdout, Ends: ends,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}
 	return p.Run(ctx)

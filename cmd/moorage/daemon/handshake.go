@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"moorage/cmd/moorage/handover"
 )
 
 // The modes of a connection.
@@ -27,21 +29,34 @@ type Handshake struct {
 	Moorage int    `json:"moorage"` // version of the handshake: 1
 	Mode    string `json:"mode"`
 	Bot     string `json:"bot,omitempty"` // with ModeMCP
+	// Handover, with ModeMCP, is the version in which the client can hand over its
+	// standard input and output; 0 if it cannot.
+	Handover int `json:"handover,omitempty"`
 }
 
 // Reply is the server's answer to it.
 type Reply struct {
-	OK      bool   `json:"ok"`
-	Version string `json:"version,omitempty"`
-	Error   string `json:"error,omitempty"`
+	OK       bool   `json:"ok"`
+	Version  string `json:"version,omitempty"`
+	Handover int    `json:"handover,omitempty"` // as in the handshake if the server takes it
+	Error    string `json:"error,omitempty"`
+}
+
+// takes says whether the client's descriptors are handed over next.
+func (h Handshake) takes() bool { return h.Mode == ModeMCP && h.Handover == handover.Version }
+
+// Conn is a connection after the handshake.
+type Conn struct {
+	*net.UnixConn
+	Handover bool // the server expects the descriptors next: handover.Give
 }
 
 // Dial connects to a running server and does the handshake.
-func Dial(ctx context.Context, socket string, h Handshake) (*net.UnixConn, error) {
+func Dial(ctx context.Context, socket string, h Handshake) (Conn, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the server: %w", err)
+		return Conn{}, fmt.Errorf("connect to the server: %w", err)
 	}
 	h.Moorage = 1
 	var r Reply
@@ -54,9 +69,9 @@ func Dial(ctx context.Context, socket string, h Handshake) (*net.UnixConn, error
 	}
 	if err != nil {
 		c.Close()
-		return nil, fmt.Errorf("greet the server at %s: %w", socket, err)
+		return Conn{}, fmt.Errorf("greet the server at %s: %w", socket, err)
 	}
-	return c.(*net.UnixConn), nil
+	return Conn{c.(*net.UnixConn), r.Handover != 0}, nil
 }
 
 func writeLine(c net.Conn, v any) error {

@@ -131,7 +131,11 @@ func (d *door) serve(ctx context.Context, c *net.UnixConn) {
 	case d.open.Load() > maxConns:
 		d.refuse(c, fmt.Sprintf("limit_exceeded: %d connections are open, no more are allowed; close one", maxConns))
 	default:
-		if err := writeLine(c, Reply{OK: true, Version: d.version}); err == nil {
+		reply := Reply{OK: true, Version: d.version}
+		if h.takes() {
+			reply.Handover = h.Handover
+		}
+		if err := writeLine(c, reply); err == nil {
 			serve(ctx, c, h)
 		}
 	}

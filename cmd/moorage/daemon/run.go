@@ -77,7 +77,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	ops := newConnListener()
 	d.modes = map[string]func(context.Context, *net.UnixConn, Handshake){
 		ModeMCP: func(ctx context.Context, c *net.UnixConn, h Handshake) {
-			serveMCP(ctx, server, c, sandbox.Bot(h.Bot), o.Log)
+			serveMCP(ctx, server, c, h, o.Log)
 		},
 		ModeAdmin: func(ctx context.Context, c *net.UnixConn, h Handshake) { ops.hand(ctx, c, h) },
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +27,7 @@ const readyEnv = "MOORAGE_READY_FD"
 
 // DialOrStart connects to the server of these directories. If none runs it
 // starts one, with these arguments, that outlives this process.
-func DialOrStart(ctx context.Context, d Dirs, h Handshake, serveArgs []string) (*net.UnixConn, error) {
+func DialOrStart(ctx context.Context, d Dirs, h Handshake, serveArgs []string) (Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	c, err := Dial(ctx, d.Socket(), h)
@@ -36,7 +35,7 @@ func DialOrStart(ctx context.Context, d Dirs, h Handshake, serveArgs []string) (
 		return c, explain(err, d)
 	}
 	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("no server runs at %s and only root can start one; run: sudo moorage serve --root %s --run %s", d.Socket(), d.Root, d.Run)
+		return Conn{}, fmt.Errorf("no server runs at %s and only root can start one; run: sudo moorage serve --root %s --run %s", d.Socket(), d.Root, d.Run)
 	}
 	startErr := start(ctx, d, serveArgs)
 	// Another process may have started one at the same moment: then ours could
@@ -46,12 +45,12 @@ func DialOrStart(ctx context.Context, d Dirs, h Handshake, serveArgs []string) (
 			return c, err
 		}
 		if _, held, _ := FindHolder(d.Run); startErr != nil && !held {
-			return nil, startErr
+			return Conn{}, startErr
 		}
 		select {
 		case <-time.After(dialPause):
 		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("wait for the server at %s: %w", d.Socket(), ctx.Err()), startErr)
+			return Conn{}, errors.Join(fmt.Errorf("wait for the server at %s: %w", d.Socket(), ctx.Err()), startErr)
 		}
 	}
 }

@@ -1,5 +1,8 @@
 // Package pipe joins an MCP client on standard input and output with a Moorage
-// server on a unix socket, line by line.
+// server on a unix socket.
+//
+// Where both can, the server is handed the client's descriptors, and the pipe
+// only waits (handover.go). Else it copies line by line.
 //
 // The server may end while the client goes on: it was killed, or updated. Then
 // every request that waits for an answer gets one that says so, and the next
@@ -17,6 +20,9 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+
+	"moorage/cmd/moorage/daemon"
+	"moorage/cmd/moorage/handover"
 )
 
 // Bounds of the pipe.
@@ -31,11 +37,13 @@ const (
 
 // Pipe is one client's connection.
 type Pipe struct {
-	Dial func(ctx context.Context) (*net.UnixConn, error) // connects, starting a server if need be
+	Dial func(ctx context.Context) (daemon.Conn, error) // connects, starting a server if need be
 	In   io.Reader
 	Out  io.Writer
+	Ends *handover.Ends // In and Out, to be handed over; nil if they cannot be
 	Log  *slog.Logger
 
+	in  input      // of copyIn alone
 	out sync.Mutex // Out
 
 	mu      sync.Mutex
@@ -51,16 +59,18 @@ type Pipe struct {
 // must succeed.
 func (p *Pipe) Run(ctx context.Context) error {
 	p.waiting = map[string]string{}
+	p.in = newInput(nil, p.In)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if _, err := p.connect(ctx, cancel); err != nil {
+	first, err := p.Dial(ctx)
+	if err != nil {
 		return err
 	}
 	defer p.readers.Wait()
 	stop := context.AfterFunc(ctx, p.hangUp)
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- p.copyIn(ctx, cancel) }() // a read of standard input cannot be interrupted
+	go func() { ended <- p.copyIn(ctx, cancel, first) }() // a read of standard input cannot be interrupted
 	select {
 	case err := <-ended:
 		if err != nil {
@@ -94,51 +104,64 @@ func (p *Pipe) hangUp() {
 	}
 }
 
-// connect dials and starts copying the server's lines.
-func (p *Pipe) connect(ctx context.Context, cancel context.CancelCauseFunc) (*net.UnixConn, error) {
-	c, err := p.Dial(ctx)
-	if err != nil {
-		return nil, err
-	}
+// connect begins to use a connection: it gives it the client's descriptors, and
+// waits for as long as the server has them; or it starts copying its lines.
+// next is what was read of the input and not said yet.
+func (p *Pipe) connect(ctx context.Context, cancel context.CancelCauseFunc, c daemon.Conn, next []byte) error {
 	p.mu.Lock()
-	p.conn = c
+	p.conn = c.UnixConn
 	hello := p.hello
 	p.mu.Unlock()
+	if ctx.Err() != nil { // hangUp may have come before
+		c.Close()
+	}
+	if c.Handover {
+		if err := p.handOver(ctx, c.UnixConn, next); err != nil {
+			return err
+		}
+	}
 	p.readers.Add(1)
 	go func() {
 		defer p.readers.Done()
-		if err := p.copyOut(c); err != nil {
+		if err := p.copyOut(c.UnixConn); err != nil {
 			cancel(err)
 		}
 	}()
 	if hello != nil {
 		_, _ = c.Write(hello) // if it fails, so does the next write
 	}
-	return c, nil
+	return nil
 }
 
 // copyIn carries the client's lines to the server.
-func (p *Pipe) copyIn(ctx context.Context, cancel context.CancelCauseFunc) error {
-	r := bufio.NewReaderSize(p.In, bufferSize)
-	for {
-		line, whole, err := readLine(r)
-		if len(bytes.TrimSpace(line)) > 0 {
-			if err := p.send(ctx, cancel, line, whole); err != nil {
+func (p *Pipe) copyIn(ctx context.Context, cancel context.CancelCauseFunc, first daemon.Conn) error {
+	err := p.connect(ctx, cancel, first, nil)
+	for err == nil || errors.Is(err, errTakenBack) || errors.Is(err, errNotGiven) {
+		err = p.copyLine(ctx, cancel)
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// copyLine carries one line. After the last it is io.EOF.
+func (p *Pipe) copyLine(ctx context.Context, cancel context.CancelCauseFunc) error {
+	line, whole, readErr := readLine(p.in.Reader)
+	if len(bytes.TrimSpace(line)) > 0 {
+		if err := p.send(ctx, cancel, line, whole); err != nil {
+			return err
+		}
+		if !whole {
+			if err := p.passRest(p.in.Reader); err != nil {
 				return err
 			}
-			if !whole {
-				if err := p.passRest(r); err != nil {
-					return err
-				}
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read from the client: %w", err)
 		}
 	}
+	if readErr != nil && !errors.Is(readErr, io.EOF) {
+		return fmt.Errorf("read from the client: %w", readErr)
+	}
+	return readErr
 }
 
 // readLine reads up to a line's end. whole is false if it is longer than maxLine.
@@ -181,14 +204,21 @@ func (p *Pipe) passRest(r *bufio.Reader) error {
 
 // send writes one line to the server, connecting first if there is none. A
 // server that is lost before it has the whole line never carries it out, so the
-// line is sent again, once.
+// line is sent again, once. errTakenBack says that the line was handed over, and
+// what came of that was seen to.
 func (p *Pipe) send(ctx context.Context, cancel context.CancelCauseFunc, line []byte, whole bool) error {
 	var m message
 	if whole {
 		m = look(line)
 	}
 	for range 2 {
-		c, err := p.connection(ctx, cancel)
+		c, err := p.connection(ctx, cancel, line)
+		switch {
+		case errors.Is(err, errTakenBack), errors.Is(err, io.EOF):
+			return err
+		case errors.Is(err, errNotGiven):
+			continue
+		}
 		if err != nil {
 			return p.answerLost(m, fmt.Sprintf("unavailable: the Moorage server is not there: %v. Try again.", err))
 		}
@@ -201,7 +231,7 @@ func (p *Pipe) send(ctx context.Context, cancel context.CancelCauseFunc, line []
 	return p.answerLost(m, lostText)
 }
 
-func (p *Pipe) connection(ctx context.Context, cancel context.CancelCauseFunc) (*net.UnixConn, error) {
+func (p *Pipe) connection(ctx context.Context, cancel context.CancelCauseFunc, line []byte) (*net.UnixConn, error) {
 	p.mu.Lock()
 	c := p.conn
 	p.mu.Unlock()
@@ -209,7 +239,11 @@ func (p *Pipe) connection(ctx context.Context, cancel context.CancelCauseFunc) (
 		return c, nil
 	}
 	p.Log.Info("connect to the server again")
-	return p.connect(ctx, cancel)
+	again, err := p.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return again.UnixConn, p.connect(ctx, cancel, again, p.in.after(line))
 }
 
 // expect notes that a request waits for an answer.

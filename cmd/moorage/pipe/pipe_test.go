@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"moorage/cmd/moorage/daemon"
 )
 
 // lines is a server's end that a test plays by hand, line by line.
@@ -40,8 +42,9 @@ func play(t *testing.T) (in io.WriteCloser, out *bufio.Scanner, accept func() li
 	outR, outW := io.Pipe()
 	p := &Pipe{
 		In: inR, Out: outW, Log: slog.New(slog.DiscardHandler),
-		Dial: func(context.Context) (*net.UnixConn, error) {
-			return net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+		Dial: func(context.Context) (daemon.Conn, error) {
+			c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+			return daemon.Conn{UnixConn: c}, err
 		},
 	}
 	done := make(chan error, 1)
@@ -141,7 +144,7 @@ func TestFirstConnectionMustSucceed(t *testing.T) {
 	cause := errors.New("no server here")
 	p := &Pipe{
 		In: strings.NewReader(""), Out: io.Discard, Log: slog.New(slog.DiscardHandler),
-		Dial: func(context.Context) (*net.UnixConn, error) { return nil, cause },
+		Dial: func(context.Context) (daemon.Conn, error) { return daemon.Conn{}, cause },
 	}
 	if err := p.Run(t.Context()); !errors.Is(err, cause) {
 		t.Fatalf("error %v", err)
