@@ -17,7 +17,8 @@ import (
 
 type stdioCmd struct {
 	serverFlags
-	Bot string `help:"Which bot this client is: A-Z a-z 0-9 _ -, at most 64." default:"default" env:"MOORAGE_BOT"`
+	Bot  string `help:"Which bot this client is: A-Z a-z 0-9 _ -, at most 64." default:"default" env:"MOORAGE_BOT"`
+	Copy bool   `help:"Copy between the client and the server, instead of handing the server this process's input and output." env:"MOORAGE_COPY"`
 }
 
 // Run joins standard input and output with the server.
@@ -29,6 +30,9 @@ func (c *stdioCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // the flag's enum allows nothing else
 	h := daemon.Handshake{Mode: daemon.ModeMCP, Bot: c.Bot}
 	ends := handover.Find(0, 1)
+	if c.Copy {
+		ends = nil
+	}
 	if ends != nil {
 		h.Handover = handover.Version
 		defer ends.Restore()
