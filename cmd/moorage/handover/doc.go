@@ -26,7 +26,8 @@
 // # What is handed over
 //
 // Pipes without a name, and connected unix stream sockets: what programs start
-// others with. Both sides look. Descriptors of files are not even asked what
+// others with. Both sides look; the server also at whose sockets they are, as
+// what it writes into one is root's to the other side. Descriptors of files are not even asked what
 // they are, as a file system of the client's own might never answer; closing one
 // that was sent all the same can hold up the connection that sent it, no other.
 // The server opens a pipe once more for itself, and calls on a socket with
@@ -56,8 +57,8 @@
 //   - Moving what is kept to the beginning of the area never overlaps it, and
 //     counts once "base" is stored. No window is set meanwhile.
 //   - A request's slot is filled, then gets the position of its line, then
-//     "consumed" moves behind the line, then it is carried out. Killed between
-//     the last but two, the slot says that the line at "consumed" has begun.
+//     "consumed" moves behind the line, then it is carried out. Killed before
+//     "consumed" moves, the slot says that the line which stands there has begun.
 //   - A slot is freed after its answer is out. Killed in between, the client gets
 //     a second answer, which says that the first is lost: never none.
 //   - Other lines are consumed when the next is read. Killed before, an error

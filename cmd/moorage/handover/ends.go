@@ -101,16 +101,30 @@ type end interface {
 	whole() int
 }
 
-// open makes an end of a descriptor, which remains the caller's.
-func open(fd int, write bool) (end, error) {
+// open makes an end of a descriptor of this user, which remains the caller's.
+func open(fd int, write bool, user uint32) (end, error) {
 	k, err := kindOf(fd, write)
-	switch k {
-	case pipe:
-		return openPipe(fd, write)
-	case socket:
-		return openSocket(fd)
+	if err == nil && k == socket {
+		err = checkUser(fd, user)
 	}
-	return nil, fmt.Errorf("take over a descriptor: %w", err)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("take over a descriptor: %w", err)
+	case k == pipe:
+		return openPipe(fd, write)
+	}
+	return openSocket(fd)
+}
+
+// checkUser: the other side of a socket that anybody but root hands over is the
+// same user. A service that knows its callers would take the server's words for
+// root's.
+func checkUser(fd int, user uint32) error {
+	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err == nil && user != 0 && peer.Uid != user {
+		err = fmt.Errorf("the socket's other side is user %d, and the client user %d", peer.Uid, user)
+	}
+	return err
 }
 
 type pipeEnd struct{ *os.File }

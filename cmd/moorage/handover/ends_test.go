@@ -106,7 +106,7 @@ func TestEndsNeverBlockAndKeepFlags(t *testing.T) {
 		"pipes":   {r, w},
 		"sockets": {a, c},
 	} {
-		in, out := must[end](t)(open(fds.in, false)), must[end](t)(open(fds.out, true))
+		in, out := must[end](t)(open(fds.in, false, 0)), must[end](t)(open(fds.out, true, 0))
 		for _, fd := range []int{fds.in, fds.out} {
 			if flags := must[int](t)(unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)); flags&unix.O_NONBLOCK != 0 {
 				t.Errorf("%s: the client's flags are %#x", name, flags)
@@ -145,7 +145,7 @@ func TestEndsTellTheEnd(t *testing.T) {
 			q := must[[2]int](t)(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0))
 			in, far, out, farOut = p[0], p[1], q[0], q[1]
 		}
-		from, to := must[end](t)(open(in, false)), must[end](t)(open(out, true))
+		from, to := must[end](t)(open(in, false, 0)), must[end](t)(open(out, true, 0))
 		if _, err := unix.Write(far, []byte("last")); err != nil {
 			t.Fatal(err)
 		}
@@ -164,5 +164,25 @@ func TestEndsTellTheEnd(t *testing.T) {
 			t.Error(err)
 		}
 		closeAll([]int{in, out})
+	}
+}
+
+// TestSocketOfAnotherUser: this process's sockets are root's, or whose it is.
+func TestSocketOfAnotherUser(t *testing.T) {
+	fd, _ := pair(t, unix.SOCK_STREAM)
+	r, _ := pipes(t)
+	me := uint32(os.Geteuid())
+	for _, c := range []struct {
+		fd   int
+		user uint32
+		ok   bool
+	}{{fd, 0, true}, {fd, me, true}, {fd, me + 1000, false}, {r, me + 1000, true}} {
+		e, err := open(c.fd, false, c.user)
+		if (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if err == nil {
+			e.Close()
+		}
 	}
 }

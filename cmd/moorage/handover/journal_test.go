@@ -136,11 +136,11 @@ func (s *story) server(in, out *os.File, state State) *Lines {
 		s.t.Fatalf("%d bytes of input do not fit", len(state.Input))
 	}
 	s.client.put(state)
-	from, err := open(int(in.Fd()), false)
+	from, err := open(int(in.Fd()), false, 0)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	to, err := open(int(out.Fd()), true)
+	to, err := open(int(out.Fd()), true, 0)
 	if err != nil {
 		s.t.Fatal(err)
 	}

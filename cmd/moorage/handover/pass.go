@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,11 +54,15 @@ func take(c *net.UnixConn, j *journal) (*Lines, error) {
 	if tag != tagEnds || len(fds) != 2 {
 		return nil, fmt.Errorf("take over: the client sent %q with %d descriptors, expected %q with 2", tag, len(fds), tagEnds)
 	}
-	in, err := open(fds[0], false)
+	user, err := userOf(c)
 	if err != nil {
-		return nil, errors.Join(send(c, tagLines))
+		return nil, err
 	}
-	out, err := open(fds[1], true)
+	in, err := open(fds[0], false, user)
+	if err != nil {
+		return nil, send(c, tagLines)
+	}
+	out, err := open(fds[1], true, user)
 	if err != nil {
 		return nil, errors.Join(send(c, tagLines), in.Close())
 	}
@@ -69,6 +74,23 @@ func take(c *net.UnixConn, j *journal) (*Lines, error) {
 		return nil, errors.Join(err, in.Close(), out.Close())
 	}
 	return l, nil
+}
+
+// userOf is the user who connected.
+func userOf(c *net.UnixConn) (user uint32, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return 0, err
+	}
+	if credErr != nil {
+		return 0, os.NewSyscallError("getsockopt", credErr)
+	}
+	return cred.Uid, nil
 }
 
 // Done tells the client that the input has ended and all is answered.

@@ -51,7 +51,7 @@ func (p *Pipe) handOver(ctx context.Context, c *net.UnixConn, next []byte) error
 	if err != nil {
 		p.drop(c)
 		p.Ends.Restore()
-		return fmt.Errorf("%w: %w", errNotGiven, err)
+		return fmt.Errorf("%w: %v", errNotGiven, err) // its cause may be an io.EOF, which means another thing here
 	}
 	if handed == nil {
 		return nil

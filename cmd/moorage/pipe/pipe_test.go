@@ -40,12 +40,17 @@ func play(t *testing.T) (in io.WriteCloser, out *bufio.Scanner, accept func() li
 	t.Cleanup(func() { l.Close() })
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
-	p := &Pipe{
-		In: inR, Out: outW, Log: slog.New(slog.DiscardHandler),
-		Dial: func(context.Context) (daemon.Conn, error) {
-			c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
-			return daemon.Conn{UnixConn: c}, err
-		},
+	return playOver(t, l, &Pipe{In: inR, Out: outW}, inW, outR)
+}
+
+// playOver joins a pipe whose input and output are given.
+func playOver(t *testing.T, l *net.UnixListener, p *Pipe, inW io.WriteCloser, outR io.Reader) (io.WriteCloser, *bufio.Scanner, func() lines, <-chan error) {
+	t.Helper()
+	outW := p.Out.(io.Closer)
+	p.Log = slog.New(slog.DiscardHandler)
+	p.Dial = func(context.Context) (daemon.Conn, error) {
+		c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+		return daemon.Conn{UnixConn: c, Handover: p.Ends != nil}, err
 	}
 	done := make(chan error, 1)
 	go func() {
