@@ -70,10 +70,30 @@ func TestKilledServerLeavesClientAsItWas(t *testing.T) {
 				t.Errorf("the descriptors' flags were %s and are %s", before, after)
 			}
 		}
+		want := 0
+		if handed(pair) {
+			want = 1
+		}
+		for _, pid := range []int{w.cmd.Process.Pid, i.serverPID()} {
+			if n := journals(t, pid); n != want {
+				t.Errorf("process %d maps %d journals, expected %d", pid, n, want)
+			}
+		}
 		if code := w.end(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
+		eventually(t, "the server's giving up the journal", func() bool { return journals(t, i.serverPID()) == 0 })
 	})
+}
+
+// journals counts those that a process maps.
+func journals(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Count(b, []byte("moorage-journal"))
 }
 
 func TestCallInFlightIsAnsweredWhenServerIsKilled(t *testing.T) {
@@ -291,28 +311,41 @@ func TestEndOfInputWithCallsInFlight(t *testing.T) {
 	})
 }
 
-func TestClientKilledLeavesNothingInTheServer(t *testing.T) {
+// TestClientGoneLeavesNothingInTheServer: the process between is killed, or who
+// started it is gone.
+func TestClientGoneLeavesNothingInTheServer(t *testing.T) {
 	eachPair(t, func(t *testing.T, i instance, pair string) {
 		first := i.wire(t, pair)
 		first.works(1, "create_container", nil)
 		first.works(2, "fs_stat", map[string]any{"path": "/"})
 		before := len(links(t, i.serverPID()))
-		w := i.wire(t, pair)
-		w.say(toolCall("long", "exec", map[string]any{"command": "touch /data/begun; exec sleep 4321"}))
-		eventually(t, "the command's start", func() bool {
-			_, err := os.Stat(filepath.Join(i.Root, "data/bots/ann/begun"))
-			return err == nil
-		})
-		if err := w.cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
+		for name, end := range map[string]func(w *wire) error{
+			"killed": func(w *wire) error { return w.cmd.Process.Kill() },
+			"gone": func(w *wire) error {
+				if w.in != w.out {
+					w.in.Close()
+				}
+				return w.out.Close()
+			},
+		} {
+			w := i.wire(t, pair)
+			w.say(toolCall("long", "exec", map[string]any{"command": "touch /data/" + name + "; exec sleep 4321"}))
+			eventually(t, "the command's start", func() bool {
+				_, err := os.Stat(filepath.Join(i.Root, "data/bots/ann", name))
+				return err == nil
+			})
+			if err := end(w); err != nil {
+				t.Fatal(err)
+			}
+			if a, err := w.line(); err == nil {
+				t.Errorf("%s: a call was answered whose client is gone: %+v", name, a)
+			}
+			eventually(t, "the end of the command", func() bool {
+				return !strings.Contains(first.works(3, "exec", map[string]any{"command": "ps -o args"}), "sleep 4321")
+			})
+			_ = w.cmd.Wait() // it was killed, or says that the client is gone
+			eventually(t, "the server's giving up the descriptors", func() bool { return len(links(t, i.serverPID())) <= before })
 		}
-		if _, err := w.line(); err == nil {
-			t.Error("a call was answered whose client's process is gone")
-		}
-		eventually(t, "the end of the command", func() bool {
-			return !strings.Contains(first.works(3, "exec", map[string]any{"command": "ps -o args"}), "sleep 4321")
-		})
-		eventually(t, "the server's giving up the descriptors", func() bool { return len(links(t, i.serverPID())) <= before })
 	})
 }
 
@@ -339,6 +372,27 @@ func TestStoppedServerStaysDownUntilItIsNeeded(t *testing.T) {
 			t.Errorf("the end of a client started %v", servers)
 		}
 	})
+}
+
+// TestSocketsOfOthersAreNotWrittenTo: a user may hand over pipes, and sockets of
+// the same user; not one whose other side would take the server's words for root's.
+func TestSocketsOfOthersAreNotWrittenTo(t *testing.T) {
+	i := newInstance(t)
+	i.client("ann") // starts the server
+	if err := os.Chmod(i.Socket(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for pair, want := range map[string]bool{"pipes": handed("pipes"), "sockets": false} {
+		ours, theirs := pairs[pair](t)
+		w := i.wireOver(t, ours, theirs, &syscall.Credential{Uid: 65534, Gid: 65534})
+		w.works(1, "fs_stat", map[string]any{"path": "/"})
+		if holds(t, i.serverPID(), ours[1]) != want && pair == "pipes" {
+			t.Error("the server does not have the pipes")
+		}
+		if n := journals(t, w.cmd.Process.Pid); (n == 1) != want {
+			t.Errorf("%s of another user: %d journals are in use", pair, n)
+		}
+	}
 }
 
 func TestTooLongMessageIsAnsweredAlike(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,8 +118,15 @@ func mustSocketpair(t *testing.T) (ours, theirs *os.File) {
 func (i instance) wire(t *testing.T, pair string) *wire {
 	t.Helper()
 	ours, theirs := pairs[pair](t)
+	return i.wireOver(t, ours, theirs, nil)
+}
+
+// wireOver is wire of another user over what is given.
+func (i instance) wireOver(t *testing.T, ours, theirs [2]*os.File, user *syscall.Credential) *wire {
+	t.Helper()
 	w := &wire{t: t, cmd: i.command("stdio", "--bot", "ann"), in: ours[0], out: ours[1], answered: map[string]bool{}}
 	w.cmd.Stdin, w.cmd.Stdout, w.cmd.Stderr = theirs[0], theirs[1], os.Stderr
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -314,3 +314,52 @@ func TestTooLongLine(t *testing.T) {
 		s.client.close()
 	}
 }
+
+// TestMemoryIsGivenBack: after a large message the journal is small again.
+func TestMemoryIsGivenBack(t *testing.T) {
+	in, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	j, fd, err := create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	l, err := newLines(j, must[end](t)(open(int(in.Fd()), false, 0)), must[end](t)(open(int(feed.Fd()), true, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	memory := func() int64 {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Blocks * 512
+	}
+	for range 3 {
+		go func() {
+			feed.Write(bytes.Repeat([]byte("x"), tools.MessageMax))
+			feed.Write([]byte("\nshort\n"))
+		}()
+		if line, err := l.ReadLine(); err != nil || len(line) != tools.MessageMax {
+			t.Fatalf("%d bytes, %v", len(line), err)
+		}
+		if n := memory(); n < tools.MessageMax {
+			t.Errorf("with a large message it has %d bytes", n)
+		}
+		if line, err := l.ReadLine(); err != nil || string(line) != "short" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		fmt.Fprintln(feed, "next")
+		if line, err := l.ReadLine(); err != nil || string(line) != "next" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		if n := memory(); n > 2*keepMemory {
+			t.Errorf("afterwards it has %d bytes", n)
+		}
+	}
+	feed.Close()
+}
