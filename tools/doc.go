@@ -6,7 +6,8 @@
 // A [Server] holds the tools over a [sandbox.Manager]. A client reaches it in
 // one of three ways, and each knows the caller's bot before the first message:
 //
-//	[Server.ServeConn]    JSON-RPC lines over a byte stream; the bot is a parameter
+//	[Server.ServeConn]    JSON-RPC lines over a byte stream; the bot is a parameter.
+//	                      [Server.ServeLines] also keeps account of the requests
 //	/mcp                  streamable HTTP, all protocol versions; a bearer token's bot
 //	/sse and /message     HTTP+SSE, versions before 2026-07-28; likewise
 //

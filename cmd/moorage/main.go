@@ -1,8 +1,8 @@
 // Moorage gives every bot its own container and drives it over MCP.
 //
-// This binary is all of it: the byte pipe that an MCP client starts (stdio), the
-// server (serve), what an operator needs (doctor, image, token, stop), and,
-// under another name, the shim of its embedded containerd.
+// This binary is all of it: what an MCP client starts (stdio), the server
+// (serve), what an operator needs (doctor, image, token, stop), and, under another
+// name, the shim of its embedded containerd.
 package main
 
 import (

@@ -14,5 +14,7 @@
 // The socket is Run/moorage.sock, mode 0660 and of the group "moorage" if that
 // group exists. A client sends one line of JSON, [Handshake], and the server
 // answers with one, [Reply]. What follows depends on the mode: with "mcp", MCP
-// messages, one a line, both ways; with "admin", HTTP/1.1 to the operator's API.
+// messages, one a line, both ways, unless both sides name the same handover: then
+// the client's standard input and output are handed to the server (package
+// handover); with "admin", HTTP/1.1 to the operator's API.
 package daemon

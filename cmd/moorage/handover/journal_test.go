@@ -16,8 +16,8 @@ import (
 	"moorage/tools"
 )
 
-// killed is what the end of a server is in these tests.
-var killed = errors.New("killed")
+// errKilled is what the end of a server is in these tests.
+var errKilled = errors.New("killed")
 
 // story is one client's input, and what became of each of its requests under
 // servers that end between any two of their steps.
@@ -31,7 +31,6 @@ type story struct {
 	begun   map[string]int // how often a request was carried out
 	answers map[string]int
 	lost    map[string]int
-	hello   string
 	steps   int
 	killAt  int
 
@@ -105,7 +104,7 @@ func (s *story) step() {
 	s.check()
 	s.steps++
 	if s.steps == s.killAt {
-		panic(killed)
+		panic(errKilled)
 	}
 }
 
@@ -156,7 +155,7 @@ func (s *story) server(in, out *os.File, state State) *Lines {
 func (s *story) serve(l *Lines) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			if err, _ = p.(error); err != killed {
+			if err, _ = p.(error); err != errKilled {
 				panic(p)
 			}
 		}
@@ -215,7 +214,7 @@ func TestServerMayEndBetweenAnyTwoSteps(t *testing.T) {
 		}()
 		go io.Copy(io.Discard, outR)
 		state, servers := State{}, 0
-		for err = killed; errors.Is(err, killed); servers++ {
+		for err = errKilled; errors.Is(err, errKilled); servers++ {
 			s.killAt = s.steps + 1 + s.random.IntN(80)
 			l := s.server(in, out, state)
 			err = s.serve(l)
@@ -277,12 +276,12 @@ func TestTooLongLine(t *testing.T) {
 		n := 0
 		l.journal.stored = func() {
 			if n++; n > 100 {
-				panic(killed)
+				panic(errKilled)
 			}
 		}
 		begun = func() (done bool) {
 			defer func() {
-				if p := recover(); p != nil && p != killed {
+				if p := recover(); p != nil && p != errKilled {
 					panic(p)
 				}
 			}()
