@@ -186,8 +186,8 @@ func (r *request) serve() {
 		<-r.noted
 	}
 	r.forget()
-	if resp != nil && !r.dropped.Load() && r.send(answering(resp, r.message.id)) != nil {
-		return // send has ended the connection, and the request remains without answer
+	if resp != nil && !r.dropped.Load() && r.send(answering(resp, r.message.id)) != nil && context.Cause(r.client.ctx) != nil {
+		return // the connection has ended, and the request remains without answer
 	}
 	if r.account != nil {
 		r.account.End(r.slot)

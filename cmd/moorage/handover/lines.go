@@ -19,7 +19,7 @@ type Lines struct {
 	out     end
 	journal *journal
 
-	last     []byte // the line that was read last
+	last     []byte // the line that was read last, if it may be an initialize message
 	hello    []byte // said before the input: the client's initialize message
 	replayed bool   // the last line was hello
 	swallow  string // id of the answer to it, which the client has had
@@ -66,7 +66,9 @@ func (l *Lines) ReadLine() ([]byte, error) {
 	if len(line) > tools.MessageMax {
 		return nil, tools.TooLong(line)
 	}
-	l.last = line
+	if len(line) <= tools.HelloMax {
+		l.last = line
+	}
 	return line, nil
 }
 
@@ -115,6 +117,7 @@ func (l *Lines) Begin(id json.RawMessage, method string) int {
 	l.journal.store(s.kind, kind)
 	l.journal.store(s.begun, 1+l.in.consumed)
 	l.in.take()
+	l.last = nil
 	return n
 }
 
