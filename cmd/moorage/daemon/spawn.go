@@ -17,6 +17,7 @@ import (
 // Bounds of starting a server.
 const (
 	readyTimeout = 30 * time.Second // from its start to ready
+	startsMax    = 5                // one after the other, when each ends at once
 	dialPause    = 20 * time.Millisecond
 	reportMax    = 8 << 10 // bytes of a failed start's report
 )
@@ -24,6 +25,9 @@ const (
 // readyEnv names the file descriptor on which a server that was started in the
 // background says that it is ready, or why it is not.
 const readyEnv = "MOORAGE_READY_FD"
+
+// reportHeld begins its report if another server has its directories.
+const reportHeld = "held: "
 
 // DialOrStart connects to the server of these directories. If none runs it
 // starts one, with these arguments, that outlives this process.
@@ -39,13 +43,21 @@ func DialOrStart(ctx context.Context, d Dirs, h Handshake, serveArgs []string) (
 	}
 	startErr := start(ctx, d, serveArgs)
 	// Another process may have started one at the same moment: then ours could
-	// not have the lock, and theirs will be ready soon.
-	for {
+	// not have the lock, and theirs will be ready soon. Each may also be killed.
+	for starts := 1; ; {
 		if c, err := Dial(ctx, d.Socket(), h); err == nil || !noServer(err) {
 			return c, err
 		}
-		if _, held, _ := FindHolder(d.Run); startErr != nil && !held {
-			return Conn{}, startErr
+		if _, held, _ := FindHolder(d.Run); !held {
+			if startErr != nil && (starts == startsMax || !errors.As(startErr, new(passingError))) {
+				return Conn{}, startErr
+			}
+			if starts == startsMax {
+				return Conn{}, fmt.Errorf("start the server: it ended as soon as it was ready, %d times; see %s", starts, d.Log())
+			}
+			starts++
+			startErr = start(ctx, d, serveArgs)
+			continue
 		}
 		select {
 		case <-time.After(dialPause):
@@ -55,8 +67,14 @@ func DialOrStart(ctx context.Context, d Dirs, h Handshake, serveArgs []string) (
 	}
 }
 
+// noServer says that nobody listens, or that who did ended before it answered.
 func noServer(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+	for _, e := range []error{fs.ErrNotExist, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func explain(err error, d Dirs) error {
@@ -65,6 +83,10 @@ func explain(err error, d Dirs) error {
 	}
 	return err
 }
+
+// passingError is of a start that failed by what has passed by now, if nobody
+// holds the directories: another server was there, or this one was killed.
+type passingError struct{ error }
 
 // start runs "moorage serve" in a session of its own and waits until it is
 // ready or has ended.
@@ -106,8 +128,10 @@ func readReport(ctx context.Context, ready *os.File, d Dirs) error {
 		ready.SetReadDeadline(t)
 	}
 	b, err := io.ReadAll(io.LimitReader(ready, reportMax))
-	report := strings.TrimSpace(string(b))
+	report, held := strings.CutPrefix(strings.TrimSpace(string(b)), reportHeld)
 	switch {
+	case held:
+		return passingError{errors.New(report)}
 	case report == "ready":
 		return nil
 	case report != "":
@@ -115,7 +139,7 @@ func readReport(ctx context.Context, ready *os.File, d Dirs) error {
 	case err != nil:
 		return fmt.Errorf("wait for the server: %w; see %s", err, d.Log())
 	}
-	return fmt.Errorf("start the server: it ended before it was ready; see %s", d.Log())
+	return passingError{fmt.Errorf("start the server: it ended before it was ready; see %s", d.Log())}
 }
 
 // reportReady tells the process that started this one, if it waits, how the
@@ -127,9 +151,12 @@ func reportReady(err error) {
 	os.Unsetenv(readyEnv)
 	f := os.NewFile(3, "ready")
 	defer f.Close()
-	if err == nil {
+	switch {
+	case err == nil:
 		io.WriteString(f, "ready\n")
-	} else {
+	case errors.As(err, new(*HeldError)):
+		io.WriteString(f, reportHeld+err.Error()+"\n")
+	default:
 		io.WriteString(f, err.Error()+"\n")
 	}
 }
