@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -31,7 +32,12 @@ const (
 	closeWait  = 5 * time.Second
 )
 
-// Client is one initialized session. It is not for several goroutines at once.
+// ErrAnswer is the error of a call that was answered, but with an error. The
+// session goes on after it.
+var ErrAnswer = errors.New("it answered with an error")
+
+// Client is one initialized session. It is for one goroutine, or for one that
+// only sends and one that only receives.
 type Client struct {
 	name   string
 	cmd    *exec.Cmd
@@ -45,11 +51,13 @@ type Client struct {
 // Request is a call of a tool, encoded but for its id.
 type Request struct{ before, after []byte }
 
-// Start runs a command and initializes a session with it. The command is killed
-// when ctx ends. name is what errors call it.
+// Start runs a command and initializes a session with it. When ctx ends the
+// command gets SIGTERM, and is killed if it has not ended soon after. name is what
+// errors call it.
 func Start(ctx context.Context, name string, argv ...string) (*Client, error) {
 	c := &Client{name: name, cmd: exec.CommandContext(ctx, argv[0], argv[1:]...)}
 	c.cmd.Stderr = &c.stderr
+	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(syscall.SIGTERM) }
 	c.cmd.WaitDelay = closeWait
 	in, err := c.cmd.StdinPipe()
 	if err != nil {
@@ -119,7 +127,7 @@ func (c *Client) Receive() (int64, []byte, error) {
 			continue // a notification, or a request to the client
 		}
 		if f[2].Exists() || f[3].Bool() {
-			return f[0].Int(), nil, fmt.Errorf("call %s: it answered %.500s", c.name, line)
+			return f[0].Int(), nil, fmt.Errorf("call %s: %w: %.500s", c.name, ErrAnswer, line)
 		}
 		return f[0].Int(), line, nil
 	}
@@ -137,6 +145,19 @@ func (c *Client) Call(tool string, args map[string]any) (string, error) {
 		text.WriteString(item.String())
 	}
 	return text.String(), nil
+}
+
+// Tools returns the names of the server's tools, of the first page of its list.
+func (c *Client) Tools() ([]string, error) {
+	line, err := c.call(request("tools/list", map[string]any{}))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, name := range gjson.GetBytes(line, "result.tools.#.name").Array() {
+		names = append(names, name.String())
+	}
+	return names, nil
 }
 
 func (c *Client) call(r Request) ([]byte, error) {

@@ -2,7 +2,10 @@ package client
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,10 +74,60 @@ func TestManyInFlightAreAllAnswered(t *testing.T) {
 	}
 }
 
+func TestToolsAreNamed(t *testing.T) {
+	names, err := start(t).Tools()
+	if err != nil || !slices.Equal(names, []string{floor.Tool}) {
+		t.Fatalf("got %q, %v", names, err)
+	}
+}
+
+// TestOneSendsWhileAnotherReceives is for the race detector.
+func TestOneSendsWhileAnotherReceives(t *testing.T) {
+	c := start(t)
+	const calls = 100
+	sent := make(chan error, 1)
+	go func() {
+		for range calls {
+			if _, err := c.Send(Tool(floor.Tool, map[string]any{})); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	for range calls {
+		if _, _, err := c.Receive(); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCommandIsAskedToEndFirst: what a command has started it can clear up.
+func TestCommandIsAskedToEndFirst(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	mark := filepath.Join(t.TempDir(), "mark")
+	script := `trap "echo > '` + mark + `'; exit 0" TERM; read line; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; while :; do read line; done`
+	c, err := Start(ctx, "shell", "/bin/sh", "-c", script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := c.cmd.Wait(); !errors.Is(err, context.Canceled) {
+		t.Errorf("wait: %v", err)
+	}
+	if _, err := os.Stat(mark); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRefusedCallIsAnErrorThatQuotes(t *testing.T) {
 	c := start(t)
 	_, err := c.Call("no_such_tool", map[string]any{})
-	if err == nil || !strings.Contains(err.Error(), "no_such_tool") {
+	if !errors.Is(err, ErrAnswer) || !strings.Contains(err.Error(), "no_such_tool") {
 		t.Fatalf("got %v", err)
 	}
 	if _, err := c.Call(floor.Tool, map[string]any{}); err != nil {
