@@ -11,16 +11,11 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-
-	"moorage/cmd/moorage-bench/floor"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == floorArg {
-		if err := floor.Serve(); err != nil {
-			os.Exit(1)
-		}
-		os.Exit(0)
+	if side := sideOf(os.Args[1:]); side != nil {
+		exit(side())
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -68,7 +63,7 @@ func TestReferenceServerDoesTheFileCalls(t *testing.T) {
 	if err != nil || f == nil {
 		t.Fatalf("start: %v %v", f, err)
 	}
-	if err := f.prepare(); err != nil {
+	if err := f.prepare(3); err != nil {
 		t.Error(err)
 	}
 	if err := f.client.Close(); err != nil {

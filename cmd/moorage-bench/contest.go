@@ -24,7 +24,8 @@ type contest struct {
 	peers  []peer
 	rounds int
 	slice  time.Duration // of one round of one peer
-	byRate bool          // compare calls per second, not the time of one
+	byRate bool          // compare what is done per second, not the time of one call
+	bytes  int64         // moved by one call, if those are to be told per second
 	aims   []aim
 }
 
@@ -70,6 +71,15 @@ func (c contest) run(ctx context.Context) ([]samples, error) {
 	return all, nil
 }
 
+// measure runs the contest and makes its rows.
+func (c contest) measure(ctx context.Context) ([]row, error) {
+	all, err := c.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.rows(all), nil
+}
+
 func (p peer) take(ctx context.Context, slice time.Duration, s *samples) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -97,37 +107,62 @@ func timed(name string, call func(context.Context) (time.Duration, error)) peer 
 	}}
 }
 
-// calling is a peer that makes one call of a tool again and again, depth of them
-// in flight.
-func calling(name string, c *client.Client, r client.Request, depth int) peer {
-	return peer{name, func(_ context.Context, until time.Time, record func(time.Duration)) (time.Duration, error) {
-		begun := time.Now()
-		sent := make(map[int64]time.Time, depth)
-		send := func() error {
-			at := time.Now()
-			id, err := c.Send(r)
-			sent[id] = at
-			return err
+// cycle is what one slot of the calls in flight asks for, again and again.
+type cycle []client.Request
+
+// same are depth slots of one request.
+func same(r client.Request, depth int) []cycle { return slices.Repeat([]cycle{{r}}, depth) }
+
+// calling is a peer that makes calls of a server's tools, one of each slot in
+// flight. A slot goes on in its cycle where the last round ended.
+func calling(name string, c *client.Client, slots []cycle) peer {
+	f := flight{client: c, slots: slots, next: make([]int, len(slots))}
+	return peer{name, f.round}
+}
+
+// flight is the calls of one peer that are in flight together.
+type flight struct {
+	client *client.Client
+	slots  []cycle
+	next   []int // of each slot's cycle
+	sent   map[int64]call
+}
+
+type call struct {
+	slot int
+	at   time.Time
+}
+
+func (f *flight) round(_ context.Context, until time.Time, record func(time.Duration)) (time.Duration, error) {
+	begun := time.Now()
+	f.sent = make(map[int64]call, len(f.slots))
+	for slot := range f.slots {
+		if err := f.send(slot); err != nil {
+			return 0, err
 		}
-		for range depth {
-			if err := send(); err != nil {
+	}
+	for len(f.sent) > 0 {
+		id, _, err := f.client.Receive()
+		if err != nil {
+			return 0, err
+		}
+		now, done := time.Now(), f.sent[id]
+		record(now.Sub(done.at))
+		delete(f.sent, id)
+		if now.Before(until) {
+			if err := f.send(done.slot); err != nil {
 				return 0, err
 			}
 		}
-		for len(sent) > 0 {
-			id, _, err := c.Receive()
-			if err != nil {
-				return 0, err
-			}
-			now := time.Now()
-			record(now.Sub(sent[id]))
-			delete(sent, id)
-			if now.Before(until) {
-				if err := send(); err != nil {
-					return 0, err
-				}
-			}
-		}
-		return time.Since(begun), nil
-	}}
+	}
+	return time.Since(begun), nil
+}
+
+func (f *flight) send(slot int) error {
+	requests := f.slots[slot]
+	at := time.Now()
+	id, err := f.client.Send(requests[f.next[slot]])
+	f.next[slot] = (f.next[slot] + 1) % len(requests)
+	f.sent[id] = call{slot, at}
+	return err
 }

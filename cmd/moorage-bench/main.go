@@ -13,15 +13,19 @@ import (
 	"syscall"
 	"time"
 
-	"moorage/cmd/moorage-bench/client"
+	"moorage/cmd/moorage-bench/bridge"
 	"moorage/cmd/moorage-bench/floor"
 )
 
-// floorArg, as the only argument, makes this binary the floor's server.
-const floorArg = "floor"
+// Arguments that make this binary a side of a contest: the floor, or with those
+// of [bridge.Serve] the bridge.
+const (
+	floorArg  = "floor"
+	bridgeArg = "bridge"
+)
 
 // runLimit bounds a run; cleaning up comes after it.
-const runLimit = 110 * time.Second
+const runLimit = 270 * time.Second
 
 // options are the flags.
 type options struct {
@@ -35,8 +39,8 @@ type options struct {
 func (o options) moorage() string { return filepath.Join(o.Bin, "moorage") }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == floorArg {
-		exit(floor.Serve())
+	if side := sideOf(os.Args[1:]); side != nil {
+		exit(side())
 	}
 	o, err := parseFlags(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
@@ -48,6 +52,18 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	exit(run(ctx, o))
+}
+
+// sideOf is what this binary does as a side of a contest, in a process of its
+// own; nil if the arguments do not ask for that.
+func sideOf(args []string) func() error {
+	switch {
+	case len(args) == 1 && args[0] == floorArg:
+		return floor.Serve
+	case len(args) == 3 && args[0] == bridgeArg:
+		return func() error { return bridge.Serve(args[1], args[2]) }
+	}
+	return nil
 }
 
 func exit(err error) {
@@ -98,8 +114,13 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	rows, err := measure(ctx, o, dir)
-	if err != nil {
-		return err
+	return errors.Join(err, report(o, rows))
+}
+
+// report tells what was measured, also when not all could be.
+func report(o options, rows []row) error {
+	if len(rows) == 0 {
+		return nil
 	}
 	if err := printTable(os.Stdout, rows); err != nil {
 		return err
@@ -127,89 +148,4 @@ func removeDir(dir string) error {
 func mountedBelow(dir string) (bool, error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	return strings.Contains(string(mounts), " "+dir+"/"), err
-}
-
-// measure runs all contests, says on standard error which is on, and stops what
-// it started.
-func measure(ctx context.Context, o options, dir string) (rows []row, err error) {
-	b := &bench{opts: o, dir: dir}
-	defer func() {
-		clients := b.closeClients()
-		if ctx.Err() != nil { // that killed the clients, and they say so
-			err, clients = fmt.Errorf("measure: %w", context.Cause(ctx)), nil
-		}
-		err = errors.Join(err, clients, b.stopServers())
-	}()
-	progress := func(what string) { fmt.Fprintln(os.Stderr, "measuring", what) }
-	if err := b.setUp(ctx); err != nil {
-		return nil, err
-	}
-	for _, c := range b.contests() {
-		progress(c.name)
-		all, err := c.run(ctx)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, c.rows(all)...)
-	}
-	progress("server start")
-	last, err := starts(ctx, o, dir, max(3, b.rounds(12)))
-	return append(rows, last...), err
-}
-
-// setUp starts every server and the containers that the contests use.
-func (b *bench) setUp(ctx context.Context) (err error) {
-	if b.floor, err = startFloor(ctx); err != nil {
-		return err
-	}
-	if b.runc, err = newRunc(ctx, filepath.Join(b.dir, "runc")); err != nil {
-		return err
-	}
-	if b.reference, err = startReference(ctx, b.opts.Node, filepath.Join(b.dir, "reference")); err != nil {
-		return err
-	}
-	if b.reference == nil {
-		fmt.Fprintln(os.Stderr, "no reference server: Node with @modelcontextprotocol/server-filesystem is not at -node")
-	} else if err := b.reference.prepare(); err != nil {
-		return err
-	}
-	if b.server, _, err = startServer(ctx, b.opts.moorage(), b.dir); err != nil {
-		return err
-	}
-	c, err := b.server.connect(ctx, "bench")
-	if err != nil {
-		return err
-	}
-	b.ours = ours(c)
-	if _, err := c.Call("create_container", map[string]any{}); err != nil {
-		return err
-	}
-	if err := b.ours.prepare(); err != nil {
-		return err
-	}
-	b.creator, err = b.server.connect(ctx, "bench-create")
-	return err
-}
-
-// closeClients ends every MCP session that was started.
-func (b *bench) closeClients() error {
-	var errs []error
-	for _, c := range []*client.Client{b.creator, b.ours.session(), b.reference.session(), b.floor} {
-		if c != nil {
-			errs = append(errs, c.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// stopServers stops the server and the containers that were started.
-func (b *bench) stopServers() error {
-	var errs []error
-	if b.server != nil {
-		errs = append(errs, b.server.stopAll())
-	}
-	if b.runc != nil {
-		errs = append(errs, b.runc.close())
-	}
-	return errors.Join(errs...)
 }

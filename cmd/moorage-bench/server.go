@@ -118,22 +118,25 @@ func (s *server) rss() (int64, error) {
 }
 
 // stopAll stops what runs in the server's containers, whoever made them, and the
-// server. Containers go on without a server that has died; then it is started
-// once more to stop them.
+// server. Containers go on without a server that has died; see stopLeft.
 func (s *server) stopAll() error {
-	dir := filepath.Dir(s.root)
-	err := errors.Join(s.stopContainers(), s.stop())
-	left, mountErr := mountedBelow(dir)
-	if mountErr != nil || !left {
-		return errors.Join(err, mountErr)
+	return errors.Join(s.stopContainers(), s.stop(), stopLeft(s.binary, filepath.Dir(s.root)))
+}
+
+// stopLeft starts a server on a state below dir whose own has died, if one of its
+// containers still runs, and stops them.
+func stopLeft(binary, dir string) error {
+	left, err := mountedBelow(dir)
+	if err != nil || !left {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	again, _, startErr := startServer(ctx, s.binary, dir)
-	if startErr != nil {
-		return errors.Join(err, startErr)
+	s, _, err := startServer(ctx, binary, dir)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, again.stopContainers(), again.stop())
+	return errors.Join(s.stopContainers(), s.stop())
 }
 
 func (s *server) stopContainers() error {

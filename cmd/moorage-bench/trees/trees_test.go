@@ -1,0 +1,48 @@
+package trees
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestTreeIsWhatItSays(t *testing.T) {
+	tree := Tree{Dirs: 40, Files: 5, Hits: 4, Name: "file-%02d.txt", HitName: "hit.txt", Content: "text\n", HitText: "needle\n"}
+	root := filepath.Join(t.TempDir(), "tree")
+	if err := tree.Make(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	files, hits, dirs := 0, 0, map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		dirs[filepath.Dir(path)] = true
+		b, err := os.ReadFile(path)
+		named, has := d.Name() == tree.HitName, strings.Contains(string(b), tree.HitText)
+		if named != has || !strings.HasPrefix(string(b), tree.Content) {
+			t.Errorf("%s has %q", path, b)
+		}
+		if has {
+			hits++
+		}
+		return err
+	})
+	if err != nil || files != tree.Total() || len(dirs) != tree.Dirs || hits != tree.Hits {
+		t.Errorf("%d files in %d directories, %d hits, %v", files, len(dirs), hits, err)
+	}
+}
+
+func TestMakingEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	tree := Tree{Dirs: 1000, Files: 100, Hits: 1, Name: "%d", HitName: "hit"}
+	if err := tree.Make(ctx, t.TempDir()); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
