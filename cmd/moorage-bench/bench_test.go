@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"moorage/cmd/moorage-bench/bridge"
+	"moorage/cmd/moorage-bench/client"
 )
 
 func TestMain(m *testing.M) {
@@ -59,12 +63,27 @@ func TestRuncRunsAndLeavesNothing(t *testing.T) {
 
 func TestReferenceServerDoesTheFileCalls(t *testing.T) {
 	node := need(t, "MOORAGE_TEST_NODE")
-	f, err := startReference(t.Context(), node, t.TempDir())
+	tree := t.TempDir()
+	f, err := startReference(t.Context(), node, t.TempDir(), tree)
 	if err != nil || f == nil {
 		t.Fatalf("start: %v %v", f, err)
 	}
 	if err := f.prepare(3); err != nil {
 		t.Error(err)
+	}
+	// Edits go on where they ended, so a second round is no error.
+	edits := calling(referenceName, f.client, f.edits)
+	for range 3 {
+		if err := edits.take(t.Context(), time.Millisecond, &samples{}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := grepTree.Make(t.Context(), tree); err != nil {
+		t.Error(err)
+	}
+	s := search{tree: tree, finds: grepTree.Hits}
+	if s.byName(f.client); s.failed != nil || len(s.peers) != 1 {
+		t.Error(s.peers, s.failed)
 	}
 	if err := f.client.Close(); err != nil {
 		t.Error(err)
@@ -118,6 +137,63 @@ func TestContainersOfADeadServerAreStopped(t *testing.T) {
 	}
 }
 
+// startBridge runs the bridge on a directory and returns what stops it.
+func startBridge(t *testing.T, dir string) (*client.Client, context.CancelFunc) {
+	t.Helper()
+	needRoot(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	c, err := client.Start(ctx, "bridge", os.Args[0], bridgeArg, dir, need(t, "MOORAGE_TEST_BIN"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, cancel
+}
+
+// TestBridgeReadsAndLeavesNothing: neither at its end, nor when the run ends, nor
+// when it is killed.
+func TestBridgeReadsAndLeavesNothing(t *testing.T) {
+	for name, end := range map[string]func(*client.Client, context.CancelFunc) error{
+		"end":    func(c *client.Client, _ context.CancelFunc) error { return c.Close() },
+		"cancel": func(c *client.Client, cancel context.CancelFunc) error { cancel(); return ignore(c.Close()) },
+		"kill":   func(c *client.Client, _ context.CancelFunc) error { c.Kill(); return ignore(c.Close()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, err := os.MkdirTemp("", "mb.")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, cancel := startBridge(t, dir)
+			defer cancel()
+			if err := os.WriteFile(filepath.Join(bridge.DataDir(dir), "f"), make([]byte, 2*bridge.SliceBytes+1), 0o644); err != nil {
+				t.Error(err)
+			}
+			for _, way := range []string{bridge.Slices, bridge.Stream} {
+				if text, err := c.Call(way, map[string]any{"path": "f"}); err != nil || text != fmt.Sprint(2*bridge.SliceBytes+1) {
+					t.Errorf("%s: %s bytes, %v", way, text, err)
+				}
+			}
+			if _, err := c.Call(bridge.Stream, map[string]any{"path": "nix"}); !errors.Is(err, client.ErrAnswer) {
+				t.Errorf("missing file: %v", err)
+			}
+			if err := end(c, cancel); err != nil {
+				t.Error(err)
+			}
+			if left, err := mountedBelow(dir); err != nil || left != (name == "kill") {
+				t.Errorf("a container is left: %v, %v", left, err)
+			}
+			if err := stopLeft(filepath.Join(need(t, "MOORAGE_TEST_BIN"), "moorage"), dir); err != nil {
+				t.Error(err)
+			}
+			if err := removeDir(dir); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// ignore drops the error of a client that was ended from outside.
+func ignore(error) error { return nil }
+
 // TestInterruptedRunLeavesNothing ends a run while its contests are on.
 func TestInterruptedRunLeavesNothing(t *testing.T) {
 	needRoot(t)
@@ -125,11 +201,36 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	o := options{divisor: 1, Bin: need(t, "MOORAGE_TEST_BIN")}
-	if _, err := measure(ctx, o, dir); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "\n") {
+	contestBegins := func(string) { time.AfterFunc(100*time.Millisecond, cancel) } // it takes longer
+	if _, err := measure(ctx, o, dir, contestBegins); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)
+	}
+	if err := removeDir(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestInterruptedLoadLeavesNothing ends a run while many containers are made.
+func TestInterruptedLoadLeavesNothing(t *testing.T) {
+	needRoot(t)
+	dir, err := os.MkdirTemp("", "mb.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{opts: options{divisor: 1, Bin: need(t, "MOORAGE_TEST_BIN")}, dir: dir}
+	if b.server, _, err = startServer(t.Context(), b.opts.moorage(), dir); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // all of it takes longer
+	defer cancel()
+	if _, err := b.load(ctx); err == nil {
+		t.Error("no error")
+	}
+	if err := b.stopServers(); err != nil {
+		t.Error(err)
 	}
 	if err := removeDir(dir); err != nil {
 		t.Error(err)
@@ -155,11 +256,20 @@ func TestWholeRun(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range rows {
 		seen[r.Who] = true
+		if r.Who == failedName {
+			if r.P50 != 0 {
+				t.Errorf("row %+v", r)
+			}
+			continue
+		}
 		if r.Calls == 0 || r.P50 <= 0 || r.P95 < r.P50 {
 			t.Errorf("row %+v", r)
 		}
 	}
-	for _, who := range []string{moorageName, floorName, referenceName, runcExecName, runcRunName} {
+	for _, who := range []string{
+		moorageName, floorName, referenceName, runcExecName, runcRunName, grepName, byNameName, findName,
+		slicesName, streamName, jsonName, hostName,
+	} {
 		if !seen[who] {
 			t.Errorf("no row of %s", who)
 		}

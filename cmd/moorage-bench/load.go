@@ -27,6 +27,8 @@ const (
 	// loadShare of the starts offered is to be reached: what is still under way
 	// at the end of the time does not count.
 	loadShare = 0.99
+
+	failedName = "calls with an error"
 )
 
 // load measures commands that are started at a steady rate, whether those before
@@ -62,7 +64,7 @@ func loadRows(s samples, failed int) []row {
 		Contest: name, Who: moorageName, Unit: "s", Calls: len(s.took), PerSecond: s.perSecond(),
 		P50: s.quantile(0.5).Seconds(), P95: s.quantile(0.95).Seconds(),
 	}
-	errs := row{Contest: name, Who: "calls with an error", Unit: "n", Calls: len(s.took) + failed, P50: float64(failed), P95: float64(failed)}
+	errs := row{Contest: name, Who: failedName, Unit: "n", Calls: len(s.took) + failed, P50: float64(failed), P95: float64(failed)}
 	return []row{
 		judge(done, true, []aim{{limit: loadShare * loadContainers * loadRate, rate: true}}),
 		judge(errs, true, []aim{{limit: 0}}),

@@ -113,7 +113,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return err
 	}
-	rows, err := measure(ctx, o, dir)
+	rows, err := measure(ctx, o, dir, func(part string) { fmt.Fprintln(os.Stderr, "measuring", part) })
 	return errors.Join(err, report(o, rows))
 }
 

@@ -74,7 +74,7 @@ func (s *search) tool(name string, c *client.Client, tool string, args map[strin
 // from a pipe, as an agent would: to /dev/null, grep ends at its first match.
 func (s *search) native(ctx context.Context, name string, argv ...string) {
 	if _, err := exec.LookPath(argv[0]); err != nil {
-		fmt.Fprintf(os.Stderr, "no row of %s: %s is not on PATH\n", name, argv[0])
+		leftOut(name, argv[0])
 		return
 	}
 	output := func(ctx context.Context) ([]byte, error) {
@@ -91,6 +91,11 @@ func (s *search) native(ctx context.Context, name string, argv ...string) {
 		_, err := output(ctx)
 		return time.Since(begun), err
 	}))
+}
+
+// leftOut says that a program is not there.
+func leftOut(name, program string) {
+	fmt.Fprintf(os.Stderr, "no row of %q: %s is not on PATH\n", name, program)
 }
 
 // check makes sure that a side finds what it is timed for.
@@ -124,27 +129,40 @@ func (b *bench) searchContests(ctx context.Context) ([]contest, error) {
 	return list, errors.Join(errs...)
 }
 
-// grep finds one line in each of some files among many. The reference server
-// has no search of contents; its search by name yields as many paths.
+// grep finds one line in each of some files among many.
 func (b *bench) grep(ctx context.Context) search {
 	s := search{tree: filepath.Join(b.dataDir(), grepDir), find: needle, finds: grepTree.Hits}
 	s.tool(moorageName, b.ours.client, grepTool, map[string]any{"pattern": needle, "path": grepDir})
-	s.native(ctx, rgName, "rg", "--no-config", "-n", needle, s.tree)
-	s.native(ctx, grepName, "grep", "-rn", needle, s.tree)
+	s.grepNatively(ctx)
 	if b.reference != nil {
-		s.find = grepTree.HitName
-		s.tool(byNameName, b.reference.client, "search_files", map[string]any{"pattern": "**/" + grepTree.HitName, "path": s.tree})
+		s.byName(b.reference.client)
 	}
 	return s
+}
+
+func (s *search) grepNatively(ctx context.Context) {
+	s.native(ctx, rgName, "rg", "--no-config", "-n", needle, s.tree)
+	s.native(ctx, grepName, "grep", "-rn", needle, s.tree)
+}
+
+// byName is the reference server's search. It has none of contents: this one
+// looks at names only, and finds as many.
+func (s *search) byName(c *client.Client) {
+	s.find = grepTree.HitName
+	s.tool(byNameName, c, "search_files", map[string]any{"pattern": "**/" + grepTree.HitName, "path": s.tree})
 }
 
 // glob finds a few files by their name.
 func (b *bench) glob(ctx context.Context) search {
 	s := search{tree: filepath.Join(b.dataDir(), globDir), find: globTree.HitName, finds: globTree.Hits}
 	s.tool(moorageName, b.ours.client, globTool, map[string]any{"pattern": "**/" + globTree.HitName, "path": globDir})
+	s.globNatively(ctx)
+	return s
+}
+
+func (s *search) globNatively(ctx context.Context) {
 	s.native(ctx, findName, "find", s.tree, "-name", globTree.HitName)
 	s.native(ctx, rgName, "rg", "--no-config", "--files", "-g", globTree.HitName, s.tree)
-	return s
 }
 
 // globNewest finds the newest of files that all match, so that each must be
@@ -152,8 +170,19 @@ func (b *bench) glob(ctx context.Context) search {
 func (b *bench) globNewest(ctx context.Context) search {
 	s := search{tree: filepath.Join(b.dataDir(), globDir), find: ".txt", finds: newest}
 	s.tool(moorageName, b.ours.client, globTool, map[string]any{"pattern": "**/*.txt", "path": globDir, "limit": newest})
-	head := fmt.Sprintf(" | head -n %d", newest)
-	s.native(ctx, findName, "sh", "-c", "find "+s.tree+` -name '*.txt' -printf '%T@ %p\n' | sort -rn`+head)
-	s.native(ctx, rgName, "sh", "-c", "rg --no-config --files --sortr modified -g '*.txt' "+s.tree+head)
+	s.newestNatively(ctx)
 	return s
+}
+
+func (s *search) newestNatively(ctx context.Context) {
+	// line is for sh, with the tree as $0.
+	pipe := func(name, program, line string) {
+		if _, err := exec.LookPath(program); err != nil {
+			leftOut(name, program)
+			return
+		}
+		s.native(ctx, name, "sh", "-c", fmt.Sprintf("%s | head -n %d", line, newest), s.tree)
+	}
+	pipe(findName, "find", `find "$0" -name '*.txt' -printf '%T@ %p\n' | sort -rn`)
+	pipe(rgName, "rg", `rg --no-config --files --sortr modified -g '*.txt' "$0"`)
 }

@@ -12,9 +12,9 @@ import (
 	"moorage/cmd/moorage-bench/client"
 )
 
-// measure runs all parts, says on standard error which is on, and stops what it
-// started. With an error it returns the rows that there are.
-func measure(ctx context.Context, o options, dir string) (rows []row, err error) {
+// measure runs all parts, says which begins, and stops what it started. With an
+// error it returns the rows that there are.
+func measure(ctx context.Context, o options, dir string, begins func(part string)) (rows []row, err error) {
 	b := &bench{opts: o, dir: dir}
 	defer func() {
 		clients := b.closeClients()
@@ -31,7 +31,7 @@ func measure(ctx context.Context, o options, dir string) (rows []row, err error)
 		return nil, err
 	}
 	for _, p := range parts {
-		fmt.Fprintln(os.Stderr, "measuring", p.name)
+		begins(p.name)
 		more, err := p.run(ctx)
 		if err != nil {
 			return rows, err

@@ -25,6 +25,10 @@ func TestTable(t *testing.T) {
 	rows := append(read.rows(all), many.rows(all[:2])...)
 	rows = append(rows, create.rows([]samples{sampled(60*time.Millisecond, 1)})...)
 	rows = append(rows, judge(row{Contest: "memory", Who: "moorage", Unit: "B", P50: 5e7, P95: 6e7}, true, []aim{{limit: 8e7}}))
+	big := contest{name: "big", peers: peers[:2], byRate: true, bytes: 1e8, aims: []aim{{limit: 200e6, rate: true}}}
+	rows = append(rows, big.rows([]samples{sampled(250*time.Millisecond, 2), sampled(time.Second, 2)})...)
+	rows = append(rows, judge(row{Contest: "load", Who: "moorage", Unit: "s", P50: 2e-3, P95: 3e-3, PerSecond: 884}, true, []aim{{limit: 990, rate: true}}))
+	rows = append(rows, judge(row{Contest: "load", Who: "errors", Unit: "n"}, true, []aim{{limit: 0}}))
 	var out strings.Builder
 	if err := printTable(&out, rows); err != nil {
 		t.Fatal(err)
@@ -42,9 +46,30 @@ func TestTable(t *testing.T) {
 		"other 450 µs 450 µs 2222 5.00 x calls/s >= 3.00 x met",
 		"create moorage 60.00 ms 60.00 ms 16.7 <= 55.50 ms missed",
 		"memory moorage 50.0 MB 60.0 MB <= 80.0 MB met",
+		"big moorage 250.00 ms 250.00 ms 400 MB/s >= 200 MB/s met",
+		"other 1000.00 ms 1000.00 ms 100 MB/s 4.00 x MB/s",
+		"load moorage 2.00 ms 3.00 ms 884 >= 990 missed",
+		"errors 0 0 <= 0 met",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestTableFits(t *testing.T) {
+	yes := true
+	widest := row{
+		Contest: "fs_write 4 KiB, 16 in flight", Who: "server-filesystem, no sandbox", Unit: "s", P50: 99.99999, P95: 99.99999,
+		PerSecond: 1e8, Ratio: 9999.99, ByRate: true, Aim: 3, AimOfRate: true, Met: &yes,
+	}
+	var out strings.Builder
+	if err := printTable(&out, []row{widest}); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if len(line) > 160 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
 	}
 }
 

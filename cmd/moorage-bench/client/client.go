@@ -179,6 +179,9 @@ func (c *Client) broken(verb string, err error) error {
 	return fmt.Errorf("%s %s: %w; it said: %s", verb, c.name, err, c.stderr.String())
 }
 
+// Kill kills the command. Close has still to be called.
+func (c *Client) Kill() { _ = c.cmd.Process.Kill() }
+
 // Close ends the command's input and waits for its end; it is killed if it does
 // not end by itself.
 func (c *Client) Close() error {
