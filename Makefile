@@ -46,7 +46,7 @@ bench:
 	@.ci/deps bench
 	@$(MAKE) --no-print-directory build
 	$(GOBUILD) -o bin/ ./cmd/moorage-bench
-	@$(AS_ROOT) env MOORAGE_TEST_NODE=$$(.ci/deps cache)/node bin/moorage-bench $(BENCHFLAGS)
+	@cache=$$(.ci/deps cache) && $(AS_ROOT) env PATH="$$PATH:$$cache/ripgrep/usr/bin" MOORAGE_TEST_NODE=$$cache/node bin/moorage-bench $(BENCHFLAGS)
 
 install:
 	@[ -x bin/moorage ] || $(MAKE) --no-print-directory build
