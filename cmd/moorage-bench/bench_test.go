@@ -267,7 +267,7 @@ func TestWholeRun(t *testing.T) {
 		}
 	}
 	for _, who := range []string{
-		moorageName, floorName, referenceName, runcExecName, runcRunName, grepName, byNameName, findName,
+		moorageName, floorName, referenceName, runcExecName, runcRunName, grepName, byNameName, findName, sortName,
 		slicesName, streamName, jsonName, hostName,
 	} {
 		if !seen[who] {

@@ -7,22 +7,43 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
 func TestTreeIsWhatItSays(t *testing.T) {
-	tree := Tree{Dirs: 40, Files: 5, Hits: 4, Name: "file-%02d.txt", HitName: "hit.txt", Content: "text\n", HitText: "needle\n"}
-	root := filepath.Join(t.TempDir(), "tree")
-	if err := tree.Make(t.Context(), root); err != nil {
-		t.Fatal(err)
+	plain := Tree{Dirs: 40, Files: 5, Hits: 4, Name: "file-%02d.txt", HitName: "hit.txt", Content: "text\n", HitText: "needle\n"}
+	linked := plain
+	linked.Links = 7
+	for _, c := range []struct {
+		tree   Tree
+		inodes int
+	}{
+		{plain, 200},
+		{linked, 40 + 6*4}, // the middles, and the others of every seventh directory
+	} {
+		root := filepath.Join(t.TempDir(), "tree")
+		if err := c.tree.Make(t.Context(), root); err != nil {
+			t.Fatal(err)
+		}
+		check(t, c.tree, root, c.inodes)
 	}
-	files, hits, dirs := 0, 0, map[string]bool{}
+}
+
+func check(t *testing.T, tree Tree, root string, wantInodes int) {
+	t.Helper()
+	files, hits, dirs, inodes := 0, 0, map[string]bool{}, map[uint64]bool{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		files++
 		dirs[filepath.Dir(path)] = true
+		fi, err := d.Info()
+		if err != nil {
+			return err
+		}
+		inodes[fi.Sys().(*syscall.Stat_t).Ino] = true
 		b, err := os.ReadFile(path)
 		named, has := d.Name() == tree.HitName, strings.Contains(string(b), tree.HitText)
 		if named != has || !strings.HasPrefix(string(b), tree.Content) {
@@ -33,8 +54,8 @@ func TestTreeIsWhatItSays(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil || files != tree.Total() || len(dirs) != tree.Dirs || hits != tree.Hits {
-		t.Errorf("%d files in %d directories, %d hits, %v", files, len(dirs), hits, err)
+	if err != nil || files != tree.Total() || len(dirs) != tree.Dirs || hits != tree.Hits || len(inodes) != wantInodes {
+		t.Errorf("%d names of %d files in %d directories, %d hits, %v", files, len(inodes), len(dirs), hits, err)
 	}
 }
 
