@@ -68,17 +68,18 @@ type GrepRequest struct {
 	After      int    `json:"after,omitempty"`
 	Limit      int    `json:"limit,omitempty"`  // most matches, or files; 0 or over MatchesMax means that
 	Offset     int    `json:"offset,omitempty"` // matches, or files, that are left out first
-	// MaxBytes is the most bytes of paths and text of the page; at least one match
-	// is on it. 0 or more than the wire takes means as much as that.
-	MaxBytes int `json:"max_bytes,omitempty"`
-	All        bool   `json:"all,omitempty"`    // also .git, binaries, and what .gitignore ignores
+	// MaxBytes is the most bytes that the page takes on the wire, but for its first
+	// match, which is there in any case. 0 means as much as the wire takes.
+	MaxBytes int  `json:"max_bytes,omitempty"`
+	All      bool `json:"all,omitempty"` // also .git, binaries, and what .gitignore ignores
 }
 
 // GrepResult has a page of what was found, by path and line. The Matches cross
 // the wire as data.
 type GrepResult struct {
 	Path       Path    `json:"path"`
-	Count      int     `json:"count"` // of Matches
+	IsFile     bool    `json:"is_file,omitempty"` // Path is the one file that was searched
+	Count      int     `json:"count"`             // of Matches
 	Matches    []Match `json:"-"`
 	Returned   int     `json:"returned"`               // matches, or files, on this page
 	Total      int64   `json:"total"`                  // matching lines in all (Multiline: matches; GrepFiles: files)

@@ -120,6 +120,11 @@ func withinCall(ctx context.Context, wait time.Duration) time.Duration {
 
 type execFacts struct {
 	where
+	processState
+}
+
+// processState are the facts of a process, and of the output that is shown.
+type processState struct {
 	ProcessID   string `json:"process_id"`
 	PID         int    `json:"pid"`
 	State       string `json:"state"`
@@ -150,7 +155,7 @@ func (s *Server) exec(ctx context.Context, c *call, in execInput) (r reply[execF
 	if err != nil {
 		return r, err
 	}
-	r.facts = factsOfExec(res, at)
+	r.facts = execFacts{at, stateOf(res)}
 	stdout := stream{"stdout", out.StdoutHead, out.StdoutTail, res.StdoutBytes, res.StdoutPath}
 	stderr := stream{"stderr", out.StderrHead, out.StderrTail, res.StderrBytes, res.StderrPath}
 	r.say(stdout.text(&r.notices, &r.facts.Truncated))

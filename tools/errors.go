@@ -233,19 +233,18 @@ func insideCode(e *fsbridge.Error, path string) (code, string, string) {
 }
 
 // explainMatch is insideCode for a text or a hunk that is not found as it should
-// be.
+// be. What is found instead follows as passages.
 func explainMatch(e *fsbridge.Error, cause string) (code, string, string) {
-	near := ""
-	if len(e.Passages) > 0 {
-		near = "; the nearest there is"
-	}
+	patch := e.Op == fsbridge.OpPatch.String()
 	switch {
-	case e.Op == fsbridge.OpPatch.String():
-		return conflict, cause, "Read the file again and make the patch anew" + near
+	case patch && e.Code == fsbridge.CodeAmbiguous:
+		return invalidArgument, cause, ""
+	case patch:
+		return conflict, cause, "Read the file again and make the patch anew"
 	case e.Code == fsbridge.CodeAmbiguous:
-		return invalidArgument, cause, "Give old_text with more lines around the one that is meant, or set replace_all"
+		return invalidArgument, cause, "Give old_text with more of what is around the one that is meant, or set replace_all"
 	}
-	return notFound, cause, "Read the file again and copy the text as it is" + near
+	return notFound, cause, "Copy old_text as it stands in the file"
 }
 
 var errnoCodes = []struct {

@@ -34,9 +34,9 @@ func TestEditing(t *testing.T) {
 	l.call(t, "fs_read", args{"path": "dos.txt"}).body(t, "\ufeffx\r\ny\r\nz\r\nc")
 
 	for want, a := range map[string]args{
-		"edits.0.new_text: got ":                               {"path": "a.txt", "edits": []args{{"old_text": "two", "new_text": "two"}}},
-		"edits.0.old_text: got \"\", takes a string of at":     {"path": "a.txt", "edits": []args{{"old_text": "", "new_text": "two"}}},
-		"edits: got [], takes an array of":                     {"path": "a.txt", "edits": []args{}},
+		"edits.0.new_text: got ":                           {"path": "a.txt", "edits": []args{{"old_text": "two", "new_text": "two"}}},
+		"edits.0.old_text: got \"\", takes a string of at": {"path": "a.txt", "edits": []args{{"old_text": "", "new_text": "two"}}},
+		"edits: got [], takes an array of objects with old_text, new_text, replace_all, 1 to 200 of them": {"path": "a.txt", "edits": []args{}},
 		"edits.0.new_text is missing":                          {"path": "a.txt", "edits": []args{{"old_text": "two"}}},
 		"unknown parameter \"old_text\"":                       {"path": "a.txt", "old_text": "x", "new_text": "y"},
 		"list it with fs_list":                                 {"path": "/etc", "edits": []args{{"old_text": "a", "new_text": "b"}}},
@@ -171,7 +171,7 @@ func TestSearching(t *testing.T) {
 	has(t, r.text(), "no match in ", " below /data")
 	has(t, l.fails(t, "fs_grep", args{"pattern": "a(b"}), "invalid_argument: ", "missing closing )")
 	has(t, l.fails(t, "fs_grep", args{"pattern": "a(?=b)"}), "invalid_argument: ")
-	has(t, l.fails(t, "fs_grep", args{"pattern": "x", "mode": "lines", "before": 51}), `mode: got "lines", takes one of "content", "files", "count"`, "before: got 51, takes an integer from 0 to 50")
+	has(t, l.fails(t, "fs_grep", args{"pattern": "x", "mode": "lines", "before": 51}), `mode: got "lines", takes one of content, files, count`, "before: got 51, takes an integer from 0 to 50")
 	has(t, l.fails(t, "fs_grep", args{"pattern": "x", "path": "nix"}), "not_found: grep /data/nix: ")
 }
 

@@ -118,8 +118,9 @@ func TestImagesThatDoNotExist(t *testing.T) {
 func TestStoppedAndManyContainers(t *testing.T) {
 	l := newLive(t, sandbox.Options{})
 	for _, id := range []string{"b", "a", "c"} {
-		l.call(t, "create_container", args{"container_id": id})
+		l.call(t, "create_container", args{"container_id": id, "snapshotter": "overlayfs"}).wants(t, args{"snapshotter": "overlayfs"})
 	}
+	has(t, l.fails(t, "create_container", args{"container_id": "d", "snapshotter": "nosuch"}), ": ", "nosuch")
 	l.call(t, "stop_container", args{"container_id": "b", "grace_seconds": 0})
 	r := l.call(t, "list_containers", "{}")
 	lines := strings.Split(r.Content[0].Text, "\n")

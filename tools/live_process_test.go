@@ -37,18 +37,18 @@ func TestProcess(t *testing.T) {
 	}
 
 	for want, a := range map[string]args{
-		"invalid_argument: action is missing":                               {},
-		`invalid_argument: action: got "kill", takes one of "list", "read"`: {"action": "kill", "process_id": id},
-		"invalid_argument: process_id is missing":                           {"action": "read"},
-		"input does not go with action read":                                {"action": "read", "process_id": id, "input": "x"},
-		"process_id does not go with action list":                           {"action": "list", "process_id": id},
-		"action write takes input, close_stdin, or both":                    {"action": "write", "process_id": id},
-		"not_found: ":              {"action": "read", "process_id": "p99-abcdef"},
-		"invalid_argument: follow": {"action": "read", "process_id": id, "wait_for": "a(b"},
-		"cursor":                   {"action": "read", "process_id": id, "cursor": "soon"},
-		"wait_seconds: got 51":     {"action": "read", "process_id": id, "wait_seconds": 51},
-		": follow":                 {"action": "signal", "process_id": id, "signal": "NOPE"},
-		"stdin":                    {"action": "write", "process_id": id, "input": "more"},
+		"invalid_argument: action is missing":                                          {},
+		`invalid_argument: action: got "kill", takes one of list, read, write, signal`: {"action": "kill", "process_id": id},
+		"invalid_argument: process_id is missing":                                      {"action": "read"},
+		"input does not go with action read":                                           {"action": "read", "process_id": id, "input": "x"},
+		"process_id does not go with action list":                                      {"action": "list", "process_id": id},
+		"action write takes input, close_stdin, or both":                               {"action": "write", "process_id": id},
+		"not_found: ": {"action": "read", "process_id": "p99-abcdef"},
+		"invalid_argument: wait_for \"a(b\" is not RE2: ": {"action": "read", "process_id": id, "wait_for": "a(b"},
+		"cursor":               {"action": "read", "process_id": id, "cursor": "soon"},
+		"wait_seconds: got 51": {"action": "read", "process_id": id, "wait_seconds": 51},
+		`invalid_argument: signal "NOPE": it may be a name, as `: {"action": "signal", "process_id": id, "signal": "NOPE"},
+		"stdin": {"action": "write", "process_id": id, "input": "more"},
 	} {
 		has(t, l.fails(t, "process", a), want)
 	}
@@ -66,7 +66,7 @@ func TestProcessSignals(t *testing.T) {
 	r = l.call(t, "process", args{"action": "signal", "process_id": r.Facts["process_id"], "wait_seconds": 20})
 	r.wants(t, args{"state": "signaled", "signal": "SIGTERM"})
 	has(t, r.text(), "ended by SIGTERM")
-	l.call(t, "exec", args{"command": "pgrep -f 'sleep 60[23]' || echo none"}).body(t, "none\n")
+	l.call(t, "exec", args{"command": "ps | grep -c '[s]leep 60[23]'"}).body(t, "0\n")
 }
 
 func TestProcessOnATerminal(t *testing.T) {

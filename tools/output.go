@@ -7,9 +7,9 @@ import (
 	"moorage/fsbridge"
 )
 
-func factsOfExec(res fsbridge.ExecResult, at where) execFacts {
-	f := execFacts{
-		where: at, ProcessID: clean(res.ProcessID, 100), PID: res.PID, State: clean(string(res.State), 40),
+func stateOf(res fsbridge.ExecResult) processState {
+	f := processState{
+		ProcessID: clean(res.ProcessID, 100), PID: res.PID, State: clean(string(res.State), 40),
 		ExitCode: res.ExitCode, Signal: clean(res.Signal, 40), OOMKilled: res.OOMKilled,
 		StdoutBytes: res.StdoutBytes, StderrBytes: res.StderrBytes, Truncated: res.SpoolCut,
 		NextCursor: clean(res.NextCursor, 200), DurationMS: res.Duration.Milliseconds(),
@@ -47,7 +47,7 @@ func spoolNotice(res fsbridge.ExecResult) string {
 
 // ending says how the command ended, or that it has not, so that the text can
 // be understood without the facts.
-func (f *execFacts) ending(in execInput) string {
+func (f *processState) ending(in execInput) string {
 	text := ""
 	if f.StdoutBytes == 0 && f.StderrBytes == 0 {
 		text = "(no output) "
@@ -56,21 +56,20 @@ func (f *execFacts) ending(in execInput) string {
 		return text + fmt.Sprintf("still running after %v: process_id %s, pid %d; process with action read shows what comes, signal stops it",
 			f.duration(), f.ProcessID, f.PID)
 	}
-	return text + f.end(in.TimeoutSeconds)
+	return text + f.end(seconds(in.TimeoutSeconds, timeoutDefault))
 }
 
-func (f *execFacts) duration() time.Duration {
+func (f *processState) duration() time.Duration {
 	return time.Duration(f.DurationMS) * time.Millisecond
 }
 
-// end says how a process has ended. timeout is what its caller gave, if that is
-// known here.
-func (f *execFacts) end(timeout *float64) (text string) {
+// end says how a process has ended. timeout is 0 where it is not known.
+func (f *processState) end(timeout time.Duration) (text string) {
 	switch fsbridge.ProcessState(f.State) {
 	case fsbridge.TimedOut:
-		text = "killed, as it ran longer than its timeout_seconds"
-		if timeout != nil {
-			text += fmt.Sprintf(" %v", seconds(timeout, timeoutDefault))
+		text = "killed, as it ran longer than timeout_seconds"
+		if timeout > 0 {
+			text += fmt.Sprintf(" %v", timeout)
 		}
 	case fsbridge.Signaled:
 		text = "ended by " + f.Signal

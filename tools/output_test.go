@@ -23,7 +23,7 @@ func TestReadSpoolNotice(t *testing.T) {
 			t.Errorf("got %q\nwant %q", got, want)
 		}
 	}
-	if factsOfExec(full, where{}).Truncated {
+	if stateOf(full).Truncated {
 		t.Error("all is shown, and yet truncated")
 	}
 }
@@ -40,8 +40,8 @@ func TestReadStreamWithoutFile(t *testing.T) {
 			t.Errorf("got %q, %v, %q", text, cut, notices)
 		}
 	}
-	f := execFacts{State: string(fsbridge.Running), ProcessID: "p1", PID: 7, StdoutBytes: 1}
-	if got := f.ending(execInput{}); got != "still running after 0s: process_id p1, pid 7; its later output is lost; to stop it: exec kill -- -7" {
+	f := processState{State: string(fsbridge.Running), ProcessID: "p1", PID: 7, StdoutBytes: 1}
+	if got := f.ending(execInput{}); got != "still running after 0s: process_id p1, pid 7; process with action read shows what comes, signal stops it" {
 		t.Errorf("got %q", got)
 	}
 }

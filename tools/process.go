@@ -78,7 +78,8 @@ func (in *processInput) request() fsbridge.FollowRequest {
 
 // processFacts are those of the process that was followed, or the list.
 type processFacts struct {
-	execFacts
+	where
+	*processState
 	Matched   *bool           `json:"matched,omitempty"`
 	More      bool            `json:"more,omitempty"`
 	Processes []processListed `json:"processes,omitempty" schema:"-"`
@@ -115,7 +116,8 @@ func (s *Server) process(ctx context.Context, c *call, in processInput) (r reply
 	if err != nil {
 		return r, err
 	}
-	r.facts.execFacts = factsOfExec(res.ExecResult, at)
+	state := stateOf(res.ExecResult)
+	r.facts.where, r.facts.processState = at, &state
 	r.facts.More, r.facts.Truncated = res.More, res.More || res.SpoolCut
 	if in.WaitFor != "" {
 		r.facts.Matched = &res.Matched
@@ -145,7 +147,7 @@ func (f *processFacts) followed(res *fsbridge.FollowResult, waitFor string) (not
 	if lost := res.StdoutLost + res.StderrLost; lost > 0 {
 		add("%s before this are not kept: a stream's first %d and its newest are", count(lost, "byte"), fsbridge.SpoolMax)
 	}
-	text := f.end(nil)
+	text := f.end(0)
 	if f.State == string(fsbridge.Running) {
 		text = fmt.Sprintf("running for %v", f.duration())
 	}
@@ -182,7 +184,6 @@ func (s *Server) listProcesses(ctx context.Context, c *call, in processInput) (r
 		r.facts.Processes = append(r.facts.Processes, listed)
 		b.WriteString(line + "\n")
 	}
-	r.facts.Truncated = len(r.facts.Processes) < res.Total
 	r.say(strings.TrimSuffix(b.String(), "\n"))
 	r.note("%d of %s; a finished one is kept for an hour or until 256 newer ones have finished", len(r.facts.Processes), processes(res.Total))
 	return r, nil

@@ -161,7 +161,11 @@ func (f *field) takes() string {
 	case reflect.Float64:
 		return "a number" + f.bounds(" from %s", " up to %s", " from %s to %s")
 	case reflect.Slice:
-		return "an array of strings"
+		what := "strings"
+		if f.sub != nil {
+			what = "objects with " + f.sub.names()
+		}
+		return "an array of " + what + f.bounds(", at least %s", ", at most %s", ", %s to %s of them")
 	case reflect.Map:
 		return `an object of strings, as {"NAME":"value"}`
 	}

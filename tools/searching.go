@@ -16,6 +16,7 @@ const (
 	// searchBytes is how many bytes of a page the agent may fill; names may have
 	// to be quoted, which makes them longer.
 	searchBytes = ResultChars * 3 / 4
+	searchChars = ResultChars - 1000 // of the text; the rest is for notices
 )
 
 func (s *Server) addSearching() {
@@ -90,7 +91,7 @@ func pathLines(base fsbridge.Path, entries []fsbridge.Entry) (text string, n int
 		if e.Type == fsbridge.TypeDirectory {
 			line += "/"
 		}
-		if i > 0 && b.Len()+len(line) > ResultChars-1000 {
+		if i > 0 && b.Len()+len(line) > searchChars {
 			return b.String(), i
 		}
 		if i > 0 {
@@ -181,9 +182,7 @@ func (s *Server) fsGrep(ctx context.Context, c *call, in grepInput) (r reply[gre
 	if err != nil {
 		return r, err
 	}
-	res, at, err := reading(ctx, c, in.ContainerID, func(a *fsbridge.Client) (fsbridge.GrepResult, error) {
-		return a.Grep(ctx, req)
-	})
+	res, text, at, err := c.grep(ctx, in.ContainerID, req)
 	if err != nil {
 		return r, err
 	}
@@ -192,9 +191,30 @@ func (s *Server) fsGrep(ctx context.Context, c *call, in grepInput) (r reply[gre
 		TotalIsMin: res.TotalIsMin, Truncated: res.NextOffset > 0 || res.TotalIsMin, NextOffset: res.NextOffset,
 		Binary: res.Binary, Unreadable: res.Denied,
 	}
-	r.say(matchLines(res, req.Mode))
+	if whole := len(text); whole > searchChars {
+		text = text[:strings.LastIndexByte(text[:searchChars], '\n')+1]
+		r.note("of the match and the lines around it %s are left out; ask for fewer", count(int64(whole-len(text)), "byte"))
+	}
+	r.say(text)
 	r.note("%s", r.facts.summary(&req))
 	return r, nil
+}
+
+// grep searches, and makes the page smaller until its text fits one result or has
+// one match.
+func (c *call) grep(ctx context.Context, id string, req fsbridge.GrepRequest) (res fsbridge.GrepResult, text string, at where, err error) {
+	for ; ; req.MaxBytes /= 4 { // what is escaped takes at most ten times as much
+		res, at, err = reading(ctx, c, id, func(a *fsbridge.Client) (fsbridge.GrepResult, error) {
+			return a.Grep(ctx, req)
+		})
+		if err != nil {
+			return res, "", at, err
+		}
+		text = matchLines(res, req.Mode)
+		if len(text) <= searchChars || res.Returned <= 1 || req.MaxBytes < 4 {
+			return res, text, at, nil
+		}
+	}
 }
 
 // matchLines writes what was found: with lines a heading a file, else a line a
@@ -203,7 +223,10 @@ func matchLines(res fsbridge.GrepResult, mode string) string {
 	var b strings.Builder
 	last, line := fsbridge.Path(""), int64(0)
 	for i, m := range res.Matches {
-		name := show(below(res.Path, m.Path))
+		name := show(res.Path)
+		if !res.IsFile {
+			name = show(below(res.Path, m.Path))
+		}
 		switch {
 		case mode == fsbridge.GrepFiles:
 			fmt.Fprintf(&b, "%s\n", name)

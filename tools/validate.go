@@ -106,9 +106,14 @@ func (s *schema) collect(v *jsonschema.ValidationError, args any, out *[]complai
 func (s *schema) find(at []string) (owner *schema, f *field, rank int) {
 	owner, rank = s, 2
 	for i, name := range at {
+		if f != nil && f.sub != nil && f.typ.Kind() == reflect.Slice {
+			if _, err := strconv.Atoi(name); err == nil {
+				continue // an element of an array of objects
+			}
+		}
 		next := owner.field(name)
 		if next == nil {
-			break // an element of an array, or a key of a map
+			break // an element of an array of strings, or a key of a map
 		}
 		f = next
 		if i == 0 {

@@ -147,7 +147,7 @@ func (g *grep) add(h hit) {
 
 // finish fills in what is counted.
 func (g *grep) finish() {
-	g.res.Count = len(g.res.Matches)
+	g.res.Count, g.res.IsFile = len(g.res.Matches), g.single
 	g.res.Searched, g.res.Binary, g.res.Denied = int(g.searched.Load()), int(g.binary.Load()), int(g.denied.Load())
 	total := g.res.Total
 	if !g.content() {

@@ -67,12 +67,21 @@ func (p *page) add(m fsbridge.Match) bool {
 	if n := len(p.res.Matches); n == 0 || p.res.Matches[n-1].Path != m.Path {
 		size += len(m.Path)
 	}
-	if p.full = p.full || p.bytes+size > pageBytes; p.full {
+	if p.full = p.full || p.bytes+size > p.room(); p.full {
 		return false
 	}
 	p.bytes += size
 	p.res.Matches = append(p.res.Matches, m)
 	return true
+}
+
+// room is how much data the page may have. MaxBytes counts only from the second
+// match on, so that there is always one.
+func (p *page) room() int {
+	if n := p.req.MaxBytes; n > 0 && p.res.Returned > 1 {
+		return min(n, pageBytes)
+	}
+	return pageBytes
 }
 
 // file adds the matches of a file from one to before another, by their number.

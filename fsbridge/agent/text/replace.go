@@ -111,7 +111,7 @@ func ambiguous(m *matcher, count int) *fsbridge.Error {
 	if count > len(lines) && len(lines) > 1 {
 		more = " and more"
 	}
-	e.Message = fmt.Sprintf("the old text is there %d times, in lines %s%s; give more of the text around the one that is meant, or replace all",
+	e.Message = fmt.Sprintf("the old text is there %d times, in lines %s%s",
 		count, strings.Join(lines, ", "), more)
 	return e
 }
@@ -138,7 +138,7 @@ func missing(ctx context.Context, content []byte, e *fsbridge.Edit) *fsbridge.Er
 	case len(found) == 0:
 		err.Message += ", nor anything like it"
 	case exact:
-		err.Message += fmt.Sprintf("; but for white space (indentation, tabs, line ends) it is what begins in line %d: copy that exactly", found[0].Line)
+		err.Message += fmt.Sprintf("; but for white space (indentation, tabs, line ends) it is what begins in line %d", found[0].Line)
 	default:
 		err.Message += fmt.Sprintf("; the nearest begins in line %d", found[0].Line)
 	}
