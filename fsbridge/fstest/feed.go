@@ -92,12 +92,14 @@ func followTerminal(e *env) {
 	req := e.command("stty -echo; stty size; echo ready; while read x; do echo \"got $x\"; done; echo over")
 	req.TTY = &fsbridge.WinSize{Rows: 7, Cols: 9}
 	p := e.start(req)
+	cursor := "0" // Exec may have returned the first
 	send := func(input, until string) string {
 		e.Helper()
-		res, out := e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, WaitFor: until, Wait: 20 * time.Second}, input)
+		res, out := e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, Cursor: cursor, WaitFor: until, Wait: 20 * time.Second}, input)
 		if !res.Matched {
 			e.Fatalf("%q: got %q, %+v", input, out, res)
 		}
+		cursor = res.NextCursor
 		return out
 	}
 	if out := send("", "ready"); !strings.HasPrefix(out, "7 9\r\n") {
@@ -129,19 +131,21 @@ func followJobs(e *env) {
 	req.Env = map[string]string{"PS1": "prompt$ "}
 	p := e.start(req)
 	const shown = `prompt\$ (\x1b\[6n)?$` // after which busybox asks where the cursor is
+	cursor := "0"
 	send := func(input, signal, until string) string {
 		e.Helper()
-		res, out := e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, Signal: signal, WaitFor: until, Wait: 20 * time.Second}, input)
+		res, out := e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, Cursor: cursor, Signal: signal, WaitFor: until, Wait: 20 * time.Second}, input)
 		if !res.Matched {
 			e.Fatalf("%q %s: got %q, %+v", input, signal, out, res)
 		}
+		cursor = res.NextCursor
 		return out
 	}
 	if out := send("", "", shown); strings.Contains(out, "job control") {
 		e.Errorf("got %q", out)
 	}
 	for i, end := range []struct{ input, signal string }{{"\x03", ""}, {"", "INT"}} {
-		e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID}, fmt.Sprintf("sh -c 'echo $$ > p; mv p pid%d; exec sleep 1000'\n", i))
+		e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, Cursor: cursor}, fmt.Sprintf("sh -c 'echo $$ > p; mv p pid%d; exec sleep 1000'\n", i))
 		var pid string
 		e.eventually("the job", func() bool {
 			_, _, err := e.Client.Stat(e.Context(), fsbridge.StatRequest{Path: e.path(fmt.Sprint("pid", i))})
@@ -158,7 +162,7 @@ func followJobs(e *env) {
 func followSignals(e *env) {
 	for _, name := range []string{"SIGUSR1", "usr1", "10"} {
 		p := e.start(e.command("trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.01; done"))
-		e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, WaitFor: "ready", Wait: fsbridge.WaitMax}, "")
+		e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, Cursor: "0", WaitFor: "ready", Wait: fsbridge.WaitMax}, "")
 		res, out := e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, Signal: name, Wait: fsbridge.WaitMax}, "")
 		// The sleep has it too, and dies.
 		if !strings.HasSuffix(out, "caught\n") || res.State != fsbridge.Exited || *res.ExitCode != 5 {
