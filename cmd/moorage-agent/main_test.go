@@ -201,10 +201,69 @@ func TestMemory(t *testing.T) {
 	}
 	_, after := sh(t, client, "grep -E 'VmRSS|Rss[AF]|Threads' /proc/1/status")
 	t.Logf("at first:\n%sthen:\n%s", before, after)
-	_, rss := sh(t, client, "awk '/RssAnon/ { print $2 }' /proc/1/status")
-	if kib, err := strconv.Atoi(strings.TrimSpace(rss)); err != nil || kib > 32<<10 {
-		t.Errorf("the agent has %s KiB of its own, %v", rss, err)
+	if kib := c.memory(client); kib > 32<<10 {
+		t.Errorf("the agent has %d KiB of its own", kib)
 	}
+}
+
+// TestEndlessOutput: commands that write for ever neither grow the agent nor keep
+// others waiting.
+func TestEndlessOutput(t *testing.T) {
+	c := newContainer(t, program, limits{memory: 256 << 20})
+	c.busybox()
+	c.start()
+	client := c.connect()
+	var ids []string
+	for _, line := range []string{"yes", "yes >&2", "yes & yes >&2; wait"} {
+		res, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Command: line}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, res.ProcessID)
+	}
+	written := func() (n int64) {
+		list, err := client.Processes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range list.Processes {
+			n += p.StdoutBytes + p.StderrBytes
+		}
+		return n
+	}
+	waitFor(t, func() bool { return written() > 10*fsbridge.SpoolMax })
+	before, begin := c.memory(client), written()
+	var slowest time.Duration
+	waitFor(t, func() bool {
+		start := time.Now()
+		if _, err := client.Write(t.Context(), fsbridge.WriteRequest{Path: "f"}, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		slowest = max(slowest, time.Since(start))
+		return written() > begin+1<<30
+	})
+	after := c.memory(client)
+	t.Logf("1 GiB of output; the agent had %d KiB, has %d; the slowest write took %v", before, after, slowest)
+	if after > before+8<<10 || slowest > 2*time.Second {
+		t.Errorf("the agent had %d KiB, has %d; the slowest write took %v", before, after, slowest)
+	}
+	for _, id := range ids {
+		req := fsbridge.FollowRequest{ProcessID: id, Signal: "KILL", Cursor: "end", Wait: fsbridge.WaitMax}
+		if res, _, err := client.Follow(t.Context(), req, nil); err != nil || res.State != fsbridge.Signaled || !res.SpoolCut {
+			t.Errorf("got %+v, %v", res, err)
+		}
+	}
+}
+
+// memory returns how many KiB the agent has of its own.
+func (c *container) memory(client *fsbridge.Client) int {
+	c.t.Helper()
+	_, rss := sh(c.t, client, "awk '/RssAnon/ { print $2 }' /proc/1/status")
+	kib, err := strconv.Atoi(strings.TrimSpace(rss))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return kib
 }
 
 type zeros struct{}

@@ -93,6 +93,42 @@ func TestReadsJoined(t *testing.T) {
 	})
 }
 
+// What is looked for is found when it is there, however the output came in.
+func TestScanner(t *testing.T) {
+	table := newTable(t)
+	rapid.Check(t, func(t *rapid.T) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		defer w.Close()
+		p := &Process{t: table}
+		p.stdout = newCapture(p, r, fmt.Sprintf("%s/p-%d.out", table.o.Spool, time.Now().UnixNano()), 100)
+		defer func() { p.stdout.closeSpool(); table.release(p.stdout.drop()); p.unlink() }()
+		pattern := rapid.SampledFrom([]string{"ab+c", `a\nb`, "^ab", `c\s+a`, "(?i)BCB", `^a[^x]*\ncc`, "(?s)aa.*cc", `\A[ab]c`, "é"}).Draw(t, "pattern")
+		at := rapid.IntRange(0, 5).Draw(t, "at")
+		s, err := newScanner(pattern, p, cursor{out: int64(at)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, found := "", false
+		for range rapid.IntRange(0, 30).Draw(t, "pieces") {
+			piece := rapid.StringOfN(rapid.SampledFrom([]rune("abc \né")), 0, 6, -1).Draw(t, "piece")
+			if n := rapid.IntRange(0, len(piece)).Draw(t, "n"); n > 0 { // within a character too
+				p.stdout.mu.Lock()
+				p.stdout.store([]byte(piece[:n]))
+				p.stdout.mu.Unlock()
+				all += piece[:n]
+			}
+			found = found || len(all) >= at && s.look(t.Context())
+			if want := len(all) > at && s.re.MatchString(all[at:]); found != want {
+				t.Fatalf("%q in %q: found %v, want %v", pattern, all[min(at, len(all)):], found, want)
+			}
+		}
+	})
+}
+
 // What a command writes that never ends is drained without growing anything,
 // without an allocation a piece, and without slowing others.
 func TestEndless(t *testing.T) {

@@ -41,28 +41,30 @@ func newScanner(pattern string, p *Process, at cursor) (*scanner, error) {
 		return nil, invalid("wait_for has %d bytes, the limit is %d", len(pattern), fsbridge.WaitForMax)
 	}
 	re, err := regexp.Compile(pattern) // by itself, so that it cannot end the group below
+	lines := "(?m:" + pattern + ")"
 	if err == nil {
-		re, err = regexp.Compile("(?m:" + pattern + ")")
+		re, err = regexp.Compile(lines)
 	}
 	if err != nil {
 		return nil, invalid("wait_for %.80q is not RE2: %v", printable(pattern), err)
 	}
-	s := &scanner{re: re, inLine: inLine(pattern), streams: []scanned{{c: p.stdout, at: at.out}}}
+	s := &scanner{re: re, inLine: inLine(lines), streams: []scanned{{c: p.stdout, at: at.out}}}
 	if p.stderr != nil {
 		s.streams = append(s.streams, scanned{c: p.stderr, at: at.err})
 	}
 	return s, nil
 }
 
-// inLine reports whether no match of a pattern goes over a line's end.
+// inLine reports whether matches of a pattern go over no line's end, and depend on
+// nothing before their line.
 func inLine(pattern string) bool {
 	re, err := syntax.Parse(pattern, syntax.Perl)
-	return err == nil && !matchesNewline(re)
+	return err == nil && !leavesLine(re)
 }
 
-func matchesNewline(re *syntax.Regexp) bool {
+func leavesLine(re *syntax.Regexp) bool {
 	switch re.Op {
-	case syntax.OpAnyChar:
+	case syntax.OpAnyChar, syntax.OpBeginText:
 		return true
 	case syntax.OpLiteral:
 		return slices.Contains(re.Rune, '\n')
@@ -73,7 +75,7 @@ func matchesNewline(re *syntax.Regexp) bool {
 			}
 		}
 	}
-	return slices.ContainsFunc(re.Sub, matchesNewline)
+	return slices.ContainsFunc(re.Sub, leavesLine)
 }
 
 // look looks at what has come since the last look, up to what there is when it
