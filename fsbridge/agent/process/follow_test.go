@@ -314,6 +314,31 @@ func TestHandleIsForgotten(t *testing.T) {
 	}
 }
 
+// The mark of another user's process is read as that user, and the thread and the
+// agent are afterwards as they were.
+func TestMarkOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("root is needed")
+	}
+	table := newTable(t)
+	id := start(t, table, fsbridge.ExecRequest{Argv: []string{"sleep", "1000"}, User: "4321:8765"})
+	dir := fmt.Sprintf("/proc/%d", table.running[id].pid)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	if mark := markAs(dir, 4321, 8765); mark != id {
+		t.Errorf("got %q, want %q", mark, id)
+	}
+	if mark := markAs(dir, 4322, 8765); mark != "" {
+		t.Errorf("a third user: got %q", mark)
+	}
+	uid, _ := unix.SetfsuidRetUid(-1) // which only tells
+	gid, _ := unix.SetfsgidRetGid(-1)
+	if after, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); after != before || uid != 0 || gid != 0 {
+		t.Errorf("it was dumpable %d, is %d; the thread has uid %d, gid %d", before, after, uid, gid)
+	}
+}
+
 // Many that are cancelled at once, each with a daemon, are all gone.
 func TestKillMany(t *testing.T) {
 	table := newTable(t)

@@ -168,18 +168,29 @@ func markOf(dir string) string {
 
 // markAs is markOf in the eyes of a user.
 func markAs(dir string, uid, gid int) string {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	unix.SetfsgidRetGid(gid)
-	unix.SetfsuidRetUid(uid)
-	f, err := os.Open(dir + "/environ")
-	unix.SetfsuidRetUid(0)
-	unix.SetfsgidRetGid(0)
+	f, err := openAs(dir+"/environ", uid, gid)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
 	return findMark(f)
+}
+
+// openAs opens a file as a user. A change of user makes the kernel hide what
+// /proc has of the agent from others, until it is told not to.
+func openAs(path string, uid, gid int) (*os.File, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	shown, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	unix.SetfsgidRetGid(gid)
+	unix.SetfsuidRetUid(uid)
+	f, err := os.Open(path)
+	unix.SetfsuidRetUid(0)
+	unix.SetfsgidRetGid(0)
+	if shown == 1 {
+		unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+	}
+	return f, err
 }
 
 // findMark looks for the mark in an environment.
