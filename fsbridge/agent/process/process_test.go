@@ -288,13 +288,25 @@ func TestNothingIsLeft(t *testing.T) {
 		if _, _, err := table.Exec(t.Context(), req, []byte("in\n")); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := table.Exec(t.Context(), &fsbridge.ExecRequest{Argv: []string{"./none"}, Cwd: "/"}, []byte("in")); err == nil {
+		req = &fsbridge.ExecRequest{Argv: []string{"true"}, Cwd: "/", StdinOpen: true, Wait: fsbridge.WaitMax}
+		if _, _, err := table.Exec(t.Context(), req, nil); err != nil {
+			t.Fatal(err)
+		}
+		req = &fsbridge.ExecRequest{Command: strings.Repeat(" ", argMax) + "true", Cwd: "/", Wait: fsbridge.WaitMax}
+		if _, _, err := table.Exec(t.Context(), req, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := table.Exec(t.Context(), &fsbridge.ExecRequest{Argv: []string{"./none"}, Cwd: "/", StdinOpen: true}, []byte("in")); err == nil {
 			t.Fatal("a command of no program was started")
 		}
 	}
 	settle(table)
-	if after := count(); after > before {
-		t.Errorf("%d descriptors are open, %d were", after, before)
+	tick := time.NewTicker(5 * time.Millisecond) // an input is closed a moment after the end
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); count() > before; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d descriptors are open, %d were", count(), before)
+		}
 	}
 }
 
