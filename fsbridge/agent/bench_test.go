@@ -58,6 +58,22 @@ func BenchmarkExecTrue(b *testing.B) {
 	}
 }
 
+// BenchmarkFollow is one line to a command and its answer.
+func BenchmarkFollow(b *testing.B) {
+	c := connect(b, newAgent(b), b.TempDir())
+	p, _, err := c.Exec(b.Context(), fsbridge.ExecRequest{Argv: []string{"cat"}, StdinOpen: true}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		req := fsbridge.FollowRequest{ProcessID: p.ProcessID, WaitFor: "^line$", Wait: fsbridge.WaitMax}
+		if res, _, err := c.Follow(b.Context(), req, []byte("line\n")); err != nil || !res.Matched || res.StdoutHead != 5 {
+			b.Fatal(res, err)
+		}
+	}
+}
+
 func BenchmarkReadTo100MB(b *testing.B) {
 	dir := b.TempDir()
 	c := connect(b, newAgent(b), dir)

@@ -22,8 +22,8 @@
 // Exec are kept in memory until it was made.
 //
 // A [Table.Follow] reads from the spool file and the ring by its cursor. It is
-// woken by new output if it looks for something, and then looks at most every 10
-// ms.
+// woken by new output if it looks for something, and looks at most a fifth of the
+// time.
 //
 // # Input
 //

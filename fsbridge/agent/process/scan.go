@@ -15,9 +15,10 @@ const (
 	// scanSize is how much of new output is looked at at a time, and how much of
 	// what was looked at before is looked at again for a match that goes on.
 	scanSize = 16 << 10
-	// scanEvery is how often one follower looks at most: output may come a line
-	// at a time.
-	scanEvery = 10 * time.Millisecond
+	// restShort and restLong bound how long a follower rests after a look, which is
+	// four times as long as that took: output may come a line at a time.
+	restShort = 200 * time.Microsecond
+	restLong  = 20 * time.Millisecond
 )
 
 // scanner looks for a pattern in what is new of a process's output.
@@ -26,7 +27,8 @@ type scanner struct {
 	inLine  bool // no match goes over a line's end
 	streams []scanned
 	buf     []byte
-	looked  time.Time
+	looked  time.Time     // when the last look ended
+	took    time.Duration // how long it took
 }
 
 // scanned is how far a stream was looked at.
@@ -81,7 +83,8 @@ func leavesLine(re *syntax.Regexp) bool {
 // look looks at what has come since the last look, up to what there is when it
 // begins: output may come faster than it can be looked at.
 func (s *scanner) look(ctx context.Context) bool {
-	s.looked = time.Now()
+	begin := time.Now()
+	defer func() { s.looked, s.took = time.Now(), time.Since(begin) }()
 	for i := range s.streams {
 		if s.lookAt(ctx, &s.streams[i]) {
 			return true
@@ -125,7 +128,8 @@ func (s *scanner) unfinished(window []byte) []byte {
 // rest waits until it may be looked again, and reports whether that is the last
 // time.
 func (s *scanner) rest(ctx context.Context, done <-chan struct{}, over <-chan time.Time) (last bool) {
-	timer := time.NewTimer(scanEvery - time.Since(s.looked))
+	pause := min(max(4*s.took, restShort), restLong)
+	timer := time.NewTimer(pause - time.Since(s.looked))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
