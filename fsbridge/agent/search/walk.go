@@ -256,15 +256,13 @@ func (r *reader) first(d *dir) (n int, whole bool, err error) {
 	if r.all {
 		return n, whole, nil
 	}
-	repository, file := !whole, !whole
 	if whole {
-		repository, file = gitNames(r.buf[:n])
-	} else {
-		var st unix.Stat_t
-		repository = lstatAt(d.fd, gitDir, &st) == nil
+		d.load(gitNames(r.buf[:n]))
+		return n, true, nil
 	}
-	d.load(repository, file)
-	return n, whole, nil
+	var st unix.Stat_t
+	d.load(lstatAt(d.fd, gitDir, &st) == nil, true)
+	return n, false, nil
 }
 
 // gitNames looks for .git and .gitignore among entries.

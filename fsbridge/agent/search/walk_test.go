@@ -336,7 +336,7 @@ func TestSearchMax(t *testing.T) {
 	}
 }
 
-type panicker struct{ visitor }
+type panicker struct{}
 
 func (panicker) enters(string) bool                     { return true }
 func (panicker) wants(string, byte, func() string) bool { return true }

@@ -25,6 +25,7 @@ type Pattern struct {
 	lines   bool
 	re      *regexp.Regexp // nil if the needle is all there is to it
 	cost    int            // instructions
+	prog    *syntax.Prog   // of a line's pattern
 	needles *needles       // nil if there are none
 	once    bool           // it matches at the buffer's beginning only
 	free    bool           // what is around a match does not matter to it
@@ -80,7 +81,9 @@ func build(tree *syntax.Regexp, pattern string, o Options) (*Pattern, error) {
 		pattern = "(?i)" + pattern
 	}
 	var err error
-	p.re, err = regexp.Compile(pattern)
+	if p.re, err = regexp.Compile(pattern); err == nil && p.lines {
+		p.prog, err = syntax.Compile(tree.Simplify())
+	}
 	return p, err
 }
 

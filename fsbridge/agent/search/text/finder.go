@@ -16,13 +16,14 @@ type Finder struct {
 	p     *Pattern
 	ctx   context.Context
 	hunts []hunt
+	lines *automaton // or nil
 	b     []byte
 	fast  bool // the hunts find what the pattern matches
 }
 
 // NewFinder makes a Finder that gives up when ctx ends.
 func (p *Pattern) NewFinder(ctx context.Context) *Finder {
-	f := &Finder{p: p, ctx: ctx}
+	f := &Finder{p: p, ctx: ctx, lines: newAutomaton(p.prog)}
 	if p.needles != nil {
 		for _, t := range p.needles.texts {
 			f.hunts = append(f.hunts, newHunt(t, p.needles.fold))
@@ -65,7 +66,7 @@ func (f *Finder) Next(from int) (start, end int, ok bool) {
 		}
 		next := index(f.b, at, '\n')
 		end := trimmed(f.b, start, next)
-		if f.fast && f.p.needles.all || f.near(start, end, at) >= 0 || f.matches(f.b[start:end]) {
+		if f.fast && f.p.needles.all || f.matches(start, end, at) {
 			return start, end, true
 		}
 		from = next + 1
@@ -90,11 +91,18 @@ func trimmed(b []byte, start, end int) int {
 	return end
 }
 
-func (f *Finder) matches(line []byte) bool {
+// matches reports whether a line matches. A needle is at a place in it.
+func (f *Finder) matches(start, end, at int) bool {
+	line := f.b[start:end]
+	if f.lines != nil {
+		if ok, told := f.lines.match(line); told {
+			return ok
+		}
+	}
 	if len(line)*f.p.cost <= stepMax {
 		return f.p.re.Match(line)
 	}
-	return f.p.re.MatchReader(f.slowly(line))
+	return f.near(start, end, at) >= 0 || f.p.re.MatchReader(f.slowly(line))
 }
 
 // nextOver is Next for matches over lines.
