@@ -53,7 +53,7 @@ func checkMatches(req *GrepRequest, matches []Match) (counted int, reason string
 			return 0, "a match that does not fit the mode"
 		case m.Context && req.Before == 0 && req.After == 0:
 			return 0, "lines around matches that were not asked for"
-		case last != nil && last.Path == m.Path && last.Line >= m.Line:
+		case last != nil && last.Path == m.Path && last.Line > m.Line: // a very long line comes in parts
 			return 0, "matches out of order"
 		}
 		if last = m; !m.Context {

@@ -19,7 +19,7 @@ func TestCheckGrep(t *testing.T) {
 		"uncounted":     {GrepRequest{}, GrepResult{Returned: 1, Matches: []Match{line(1), line(2)}}, false},
 		"wrong next":    {GrepRequest{}, GrepResult{Returned: 1, NextOffset: 2, Matches: []Match{line(1)}}, false},
 		"no context":    {GrepRequest{}, GrepResult{Returned: 1, Matches: []Match{near(1), line(2)}}, false},
-		"out of order":  {GrepRequest{}, GrepResult{Returned: 2, Matches: []Match{line(2), line(2)}}, false},
+		"out of order":  {GrepRequest{}, GrepResult{Returned: 2, Matches: []Match{line(2), line(1)}}, false},
 		"above":         {GrepRequest{}, GrepResult{Returned: 1, Matches: []Match{{Path: "../a", Line: 1}}}, false},
 		"no line":       {GrepRequest{}, GrepResult{Returned: 1, Matches: []Match{line(0)}}, false},
 		"text of a sum": {GrepRequest{Mode: GrepFiles}, GrepResult{Returned: 1, Matches: []Match{{Path: "a", Text: []byte("x")}}}, false},

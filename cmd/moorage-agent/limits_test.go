@@ -103,6 +103,11 @@ func TestPIDsLimit(t *testing.T) {
 				if n, err := client.ReadTo(t.Context(), path, 0, -1, io.Discard); n != int64(len(content)) || err != nil {
 					t.Error(n, err)
 				}
+				// A search has more goroutines than the one in the gate.
+				res, err := client.Grep(t.Context(), fsbridge.GrepRequest{Path: ".", Pattern: "x", Glob: "f*", Mode: fsbridge.GrepFiles})
+				if err != nil || res.Files == 0 {
+					t.Error(res, err)
+				}
 			}
 		})
 	}

@@ -100,6 +100,8 @@ func (g globber) wants(last string, kind byte, path func() string) bool {
 
 func (g globber) enters(path string) bool { return g.pattern.Below(path) }
 
+func (globber) close() {}
+
 func (g globber) visit(d *dir, n name, _ byte) {
 	var st unix.Stat_t
 	if lstatAt(d.fd, n, &st) != nil {

@@ -123,6 +123,7 @@ func (g *grep) searchOne() error {
 	}
 	defer unix.Close(fd)
 	v := g.newGrepper(true)
+	defer v.close()
 	v.tell = !g.req.All
 	count, err := v.count(fd, files.Kernel(fd))
 	if err != nil {
@@ -173,6 +174,8 @@ func (g *grep) newGrepper(raw bool) *grepper {
 		finder: g.pattern.NewFinder(g.ctx), first: g.req.Mode == fsbridge.GrepFiles,
 	}
 }
+
+func (g *grepper) close() { g.source.close() }
 
 func (g *grepper) wants(last string, kind byte, path func() string) bool {
 	if kind != unix.DT_REG || g.glob == nil {

@@ -274,6 +274,27 @@ func TestGrepLongLines(t *testing.T) {
 	}
 }
 
+// TestGrepParts: a line that is longer than may be is searched in parts, which
+// have its number.
+func TestGrepParts(t *testing.T) {
+	root := t.TempDir()
+	plant(t, root, map[string]string{"f": "x\n" + strings.Repeat("needle.", 20) + strings.Repeat(".", 60) + "needle\nx\nneedle\n"})
+	s := New()
+	s.block, s.longest = 16, 32
+	for _, req := range []fsbridge.GrepRequest{{Pattern: "needle"}, {Pattern: "ne+dle", Before: 2, After: 1}, {Pattern: "needle$", Before: 3}} {
+		req.Path = fsbridge.Path(root)
+		res, err := s.Grep(t.Context(), &req)
+		if err != nil || len(res.Matches) < 2 || res.Matches[len(res.Matches)-1].Line != 4 {
+			t.Fatalf("%s: got %+v, %v", req.Pattern, res, err)
+		}
+		for i := range res.Matches[1:] {
+			if res.Matches[i].Line > res.Matches[i+1].Line || res.Matches[i+1].Line-res.Matches[i].Line > 2 {
+				t.Errorf("%s: got\n%s", req.Pattern, show(res.Matches))
+			}
+		}
+	}
+}
+
 // TestGrepPageFits: a page is cut before a match that does not fit.
 func TestGrepPageFits(t *testing.T) {
 	root := t.TempDir()

@@ -3,6 +3,7 @@ package search
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,7 @@ const pageBytes = fsbridge.MaxData
 func (g *grep) page() error {
 	skip, room := int64(g.req.Offset), int64(g.limit)
 	p := &page{grep: g, v: g.newGrepper(g.req.All || g.single), where: g.pattern.NewFinder(g.ctx)}
+	defer p.v.source.close()
 	for _, h := range g.kept.sorted() {
 		weight := g.kept.weight(&h)
 		switch {
@@ -123,10 +125,16 @@ type shown struct {
 	mark     int   // where its lines begin in the result
 
 	b     []byte
-	line  int64    // number of the line at
-	at    int      // which is an offset in b
-	done  int      // up to here lines belong to a match, or to none
-	carry [][]byte // the last lines of the blocks before that belong to none
+	line  int64     // number of the line at
+	at    int       // which is an offset in b
+	done  int       // up to here lines belong to a match, or to none
+	carry []carried // the last lines of the blocks before that belong to none
+}
+
+// carried is a line that is kept, as much of it as may be shown.
+type carried struct {
+	number int64
+	text   []byte
 }
 
 // block adds what is in a block. It reports whether there is more to be shown.
@@ -143,8 +151,7 @@ func (f *shown) block(b []byte) bool {
 			return false
 		}
 		if !ok {
-			f.keep()
-			f.number(len(b))
+			f.keep(f.number(len(b)))
 			return true
 		}
 		f.match(start, end)
@@ -200,8 +207,8 @@ func (f *shown) before(start int) {
 	if from > f.done || f.done > 0 {
 		older = nil
 	}
-	for i, line := range older {
-		f.put(fsbridge.Match{Context: true, Line: number - int64(count+len(older)-i)}, line, 0)
+	for _, line := range older {
+		f.put(fsbridge.Match{Context: true, Line: line.number}, line.text, 0)
 	}
 	for ; from < start; count-- {
 		next := lineAfter(f.b, from)
@@ -248,21 +255,23 @@ func (f *shown) put(m fsbridge.Match, line []byte, place int) {
 }
 
 // keep notes the last lines of a block that the next match may be shown with.
-func (f *shown) keep() {
-	if f.req.Before == 0 {
-		return
-	}
-	var lines [][]byte
-	for end := len(f.b); end > f.done && len(lines) < f.req.Before; {
-		from := bytes.LastIndexByte(f.b[:end-1], '\n') + 1
-		line := f.content(from, end)
-		lines = append([][]byte{bytes.Clone(line[:min(len(line), fsbridge.LineMax+1)])}, lines...)
-		end = from
-	}
+// number is that of the line at the block's end.
+func (f *shown) keep(number int64) {
 	if f.done > 0 {
 		f.carry = nil
 	}
-	f.carry = append(f.carry, lines...)
+	var last []carried
+	for end := len(f.b); end > f.done && len(last) < f.req.Before; {
+		if f.b[end-1] == '\n' {
+			number--
+		}
+		from := bytes.LastIndexByte(f.b[:end-1], '\n') + 1
+		line := f.content(from, end)
+		last = append(last, carried{number, bytes.Clone(line[:min(len(line), fsbridge.LineMax+1)])})
+		end = from
+	}
+	slices.Reverse(last)
+	f.carry = append(f.carry, last...)
 	f.carry = f.carry[max(0, len(f.carry)-f.req.Before):]
 }
 

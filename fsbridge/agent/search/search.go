@@ -2,6 +2,7 @@ package search
 
 import (
 	"runtime"
+	"sync"
 
 	"moorage/fsbridge"
 )
@@ -20,6 +21,7 @@ type Searcher struct {
 	long    chan struct{} // who reads a long line, or a file whole, into memory
 	block   int           // blockSize
 	longest int           // longMax
+	blocks  sync.Pool     // of *[]byte, each of block
 }
 
 // New makes a Searcher. It starts nothing.
@@ -56,6 +58,7 @@ func (s *Searcher) visitAll(w *walk, newVisitor func() visitor) error {
 	visitors := make([]visitor, 1+helpers)
 	for i := range visitors {
 		visitors[i] = newVisitor()
+		defer visitors[i].close()
 	}
 	return w.run(visitors)
 }

@@ -32,14 +32,22 @@ type source struct {
 	raw   bool // binary files too
 	whole bool // a block is all of a file, as far as longMax
 
-	small, buf []byte // buf is small, but while long is true
-	long       bool
+	small *[]byte
+	buf   []byte // small, but while long is true
+	long  bool
 }
 
 func (s *Searcher) newSource(ctx context.Context, raw, whole bool) *source {
-	b := make([]byte, s.block)
-	return &source{ctx: ctx, s: s, raw: raw, whole: whole, small: b, buf: b}
+	small, ok := s.blocks.Get().(*[]byte)
+	if !ok {
+		b := make([]byte, s.block)
+		small = &b
+	}
+	return &source{ctx: ctx, s: s, raw: raw, whole: whole, small: small, buf: *small}
 }
+
+// close gives the source's memory back.
+func (s *source) close() { s.s.blocks.Put(s.small) }
 
 // blocks calls each with one block of whole lines after the other, until that
 // returns false. It returns errBinary at a block with a NUL byte, of which each
@@ -117,7 +125,7 @@ func (s *source) grow() error {
 
 func (s *source) shrink() {
 	if s.long {
-		s.buf, s.long = s.small, false
+		s.buf, s.long = *s.small, false
 		<-s.s.long
 	}
 }

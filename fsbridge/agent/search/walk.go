@@ -33,6 +33,7 @@ type visitor interface {
 	// enters reports whether the directory at path, from the root, is to be read.
 	enters(path string) bool
 	visit(d *dir, n name, kind byte)
+	close()
 }
 
 // walk visits the nodes below a root, by several workers at once, in no order.

@@ -340,6 +340,7 @@ type panicker struct{}
 
 func (panicker) enters(string) bool                     { return true }
 func (panicker) wants(string, byte, func() string) bool { return true }
+func (panicker) close()                                 {}
 func (panicker) visit(*dir, name, byte)                 { panic("in a worker") }
 
 // TestPanic: a panic in any worker is one of the caller's.

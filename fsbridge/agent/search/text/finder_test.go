@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
@@ -200,5 +201,37 @@ func TestSlowPatternIsCancelled(t *testing.T) {
 		if late := time.Since(deadline); late < 0 || late > 5*time.Second {
 			t.Errorf("it ended %v after it was cancelled", late)
 		}
+	}
+}
+
+// TestAutomaton holds it against package regexp where it has to start again, and
+// where it is given up.
+func TestAutomaton(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, pattern := range []string{`^(a|b)*a[ab]{6}$`, `[ab]*a[ab]{12}c`, `\b(a|b)+\b.*b$`, `(?i)A{3}\B`} {
+		p, err := Compile(pattern, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, told := newAutomaton(p.prog), 0
+		for range 20_000 {
+			line := make([]byte, random.IntN(40))
+			for i := range line {
+				line[i] = "aabb c"[random.IntN(6)]
+			}
+			matches, ok := a.match(line)
+			if ok {
+				told++
+			}
+			if ok && matches != p.re.Match(line) {
+				t.Fatalf("%s: %q: got %v", pattern, line, matches)
+			}
+		}
+		if len(a.states) > statesMax || told < 1000 {
+			t.Errorf("%s: %d states, %d told", pattern, len(a.states), told)
+		}
+	}
+	if p, _ := Compile(".{1000}", Options{}); newAutomaton(p.prog) != nil {
+		t.Error("an automaton of any size")
 	}
 }
