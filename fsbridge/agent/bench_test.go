@@ -48,6 +48,23 @@ func BenchmarkWrite4KiB(b *testing.B) {
 	}
 }
 
+func BenchmarkEdit4KiB(b *testing.B) {
+	dir := b.TempDir()
+	c := connect(b, newAgent(b), dir)
+	content := append(bytes.Repeat([]byte("0123456789abcde\n"), 256), "here\n"...)
+	if _, err := c.Write(b.Context(), fsbridge.WriteRequest{Path: "f"}, content); err != nil {
+		b.Fatal(err)
+	}
+	edits := []fsbridge.Edit{{Old: "here\n", New: "there\n"}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := c.Edit(b.Context(), fsbridge.EditRequest{Path: "f", Edits: edits}); err != nil {
+			b.Fatal(err)
+		}
+		edits[0].Old, edits[0].New = edits[0].New, edits[0].Old
+	}
+}
+
 func BenchmarkExecTrue(b *testing.B) {
 	c := connect(b, newAgent(b), b.TempDir())
 	b.ReportAllocs()

@@ -335,3 +335,34 @@ func TestDeleteCancelled(t *testing.T) {
 		t.Errorf("got %v, %v after the cancel", err, took)
 	}
 }
+
+// A source that cannot be deleted gets its name back, when the copy is there
+// whole.
+func TestMoveAcrossNotDeleted(t *testing.T) {
+	tree, _ := newTree(t, "b")
+	dir, other := t.TempDir(), mountTmpfs(t, "")
+	put(t, other, map[string]string{"d/stuck/f": "f", "d/g": "g"})
+	flags := func(n int) error {
+		fd, err := unix.Open(other+"/d/stuck/f", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, n)
+	}
+	if err := flags(0x10); err != nil { // FS_IMMUTABLE_FL of linux/fs.h
+		t.Skip("no immutable files:", err)
+	}
+	_, err := tree.Move(t.Context(), &fsbridge.MoveRequest{Source: fsbridge.Path(other + "/d"), Destination: fsbridge.Path(dir + "/d")})
+	if !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "copied whole") {
+		t.Errorf("got %v", err)
+	}
+	all := map[string]string{"./": "", "d/": "", "d/stuck/": "", "d/stuck/f": "-rw-r--r-- f", "d/g": "-rw-r--r-- g"}
+	same(t, "destination", content(t, dir), all)
+	if left := content(t, other); left["d/stuck/f"] != all["d/stuck/f"] || len(temps(t, other)) > 0 {
+		t.Errorf("the source has %v", left)
+	}
+	if err := flags(0); err != nil {
+		t.Error(err)
+	}
+}

@@ -34,6 +34,22 @@
 // one are noted, without a sync, in a file of the spool; the next agent removes
 // what a killed one left in them, and nothing of any other agent.
 //
+// # Changing
+//
+// An edit is a write whose content is made, under the place's lock, of what is
+// there (package text); when a program has changed the file meanwhile it is made
+// anew. A patch prepares all its files beside their places, then changes the
+// names: first what is new, then what replaces (the old and the new are swapped),
+// last what goes. What was there has a temporary name until all is done and
+// synced, so that each change of a name can be taken back; an agent that is
+// killed leaves each file whole. A move to another file system is a copy beside
+// the destination (package nodes), which then gets its name in the same way,
+// before the source loses its own.
+//
+// A deletion happens in place: one that is stopped has deleted a part, and says
+// so. Neither it nor a move touches the root, a mount point, a directory with one
+// below, or what is the kernel's.
+//
 // # Revisions
 //
 // A revision is the first half of the content's SHA-256 in hex. It is remembered
@@ -42,7 +58,9 @@
 //
 // # Locks
 //
-// A path's lock (locks) is held over the end of a write. The mutexes in locks,
-// revisions and journal are leaves: nothing else is taken and nothing waits
-// under them.
+// A place's lock (locks) is held over the end of a write, and over the whole of
+// an edit, a patch, a move and a deletion. Who needs several takes them in the
+// order of place.compare. Under them, for one file at a time, the turn of large
+// files (Tree.large) is taken. The mutexes in locks, revisions and journal are
+// leaves: nothing else is taken and nothing waits under them.
 package files

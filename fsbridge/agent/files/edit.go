@@ -39,7 +39,7 @@ func checkEdit(req *fsbridge.EditRequest) error {
 	case req.MaxDiff < 0:
 		return bad("max_diff is %d, the least is 0", req.MaxDiff)
 	case req.IfRevision != nil && *req.IfRevision == "":
-		return bad("the revision is empty, which is that of no file; make a file with fs_write")
+		return bad("the revision is empty, which is that of no file; a file is made by a write")
 	}
 	return nil
 }

@@ -10,12 +10,15 @@ import (
 	"moorage/fsbridge/agent/text"
 )
 
+// namesMax is the most bytes of all names in a patch: what its result can hold.
+const namesMax = 600 << 10
+
 // parse checks the request and makes its paths absolute.
 func (p *patching) parse() error {
 	bad := func(path fsbridge.Path, format string, args ...any) error {
 		return fsbridge.Errorf(fsbridge.OpPatch, path, fsbridge.CodeInvalid, format, args...)
 	}
-	n, hunks := len(p.req.Files), 0
+	n, hunks, names := len(p.req.Files), 0, 0
 	if n == 0 || n > fsbridge.PatchFilesMax {
 		return bad(p.req.Path, "the patch has %d files, one call takes 1 to %d", n, fsbridge.PatchFilesMax)
 	}
@@ -24,6 +27,7 @@ func (p *patching) parse() error {
 		for _, path := range []*fsbridge.Path{&f.Old, &f.New} {
 			if *path != "" {
 				*path = Resolve(p.req.Path, *path)
+				names += len(*path)
 			}
 		}
 		if why := f.fault(); why != "" {
@@ -34,6 +38,9 @@ func (p *patching) parse() error {
 		}
 		if hunks += len(f.Hunks); hunks > fsbridge.HunksMax {
 			return bad(f.name(), "the patch has more than %d hunks", fsbridge.HunksMax)
+		}
+		if names > namesMax {
+			return bad(f.name(), "the names in the patch are too long: over %d bytes in all", namesMax)
 		}
 		f.res = fsbridge.PatchedFile{Action: f.Action, Old: f.Old, New: f.New}
 		p.files = append(p.files, f)
@@ -160,7 +167,7 @@ func (p *patching) change(f *patchFile) error {
 	}
 	if f.Action == fsbridge.ActionDelete && len(patched.New) > 0 {
 		return fsbridge.Errorf(fsbridge.OpPatch, f.Old, fsbridge.CodeNoMatch,
-			"the patch deletes it but does not have all its content: %d bytes would stay; delete it with fs_delete instead", len(patched.New))
+			"the patch deletes it but does not have all its content: %d bytes would stay; delete the file outright instead, or give all its lines", len(patched.New))
 	}
 	return p.put(f, patched, old)
 }

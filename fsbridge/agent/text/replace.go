@@ -83,7 +83,7 @@ func tooLarge() *fsbridge.Error {
 func checkEdit(e *fsbridge.Edit) *fsbridge.Error {
 	switch {
 	case e.Old == "":
-		return fault(fsbridge.CodeInvalid, "the old text is empty; give the text to replace, or write the whole file with fs_write")
+		return fault(fsbridge.CodeInvalid, "the old text is empty; give the text to replace, or write the whole file instead")
 	case e.Old == e.New:
 		return fault(fsbridge.CodeInvalid, "the old text and the new text are the same")
 	}
@@ -120,7 +120,7 @@ func ambiguous(m *matcher, count int) *fsbridge.Error {
 func missing(ctx context.Context, content []byte, e *fsbridge.Edit) *fsbridge.Error {
 	err := fault(fsbridge.CodeNoMatch, "the old text is not there")
 	if len(content) == 0 {
-		err.Message = "the file is empty; write it with fs_write"
+		err.Message = "the file is empty; write the whole file instead"
 		return err
 	}
 	old := []byte(e.Old)

@@ -69,7 +69,7 @@ func TestReplaceRefused(t *testing.T) {
 		lines []int64
 	}{
 		"twice":           {[]fsbridge.Edit{edit("return 1", "x")}, fsbridge.CodeAmbiguous, "2 times, in lines 2, 6", []int64{2, 6}},
-		"empty":           {[]fsbridge.Edit{edit("", "x")}, fsbridge.CodeInvalid, "fs_write", nil},
+		"empty":           {[]fsbridge.Edit{edit("", "x")}, fsbridge.CodeInvalid, "write the whole file", nil},
 		"same":            {[]fsbridge.Edit{edit("a", "a")}, fsbridge.CodeInvalid, "the same", nil},
 		"indentation":     {[]fsbridge.Edit{edit("func b() {\n    return 1", "x")}, fsbridge.CodeNoMatch, "white space", []int64{5}},
 		"line numbers":    {[]fsbridge.Edit{edit("5\tfunc b() {\n6\t\treturn 1\n", "x")}, fsbridge.CodeNoMatch, "line numbers", []int64{5}},
