@@ -14,9 +14,9 @@ import (
 	"moorage/fsbridge"
 )
 
-// killAt does work with the agent, kills that with SIGKILL as soon as when is
+// killAt does work that asks the agent for something, kills that with SIGKILL as soon as when is
 // true, and starts the next one, which has cleaned up when killAt returns.
-func (c *container) killAt(client *fsbridge.Client, when func() bool, work func()) *fsbridge.Client {
+func (c *container) killAt(when func() bool, work func()) *fsbridge.Client {
 	c.t.Helper()
 	out, err := exec.Command("runc", "--root", filepath.Join(c.bundle, "runc"), "state", c.id).Output()
 	var state struct{ Pid int }
@@ -45,7 +45,7 @@ func (c *container) killAt(client *fsbridge.Client, when func() bool, work func(
 	doing.Wait()
 	c.run("runc", "--root", filepath.Join(c.bundle, "runc"), "delete", "--force", c.id)
 	c.start()
-	client = c.connect()
+	client := c.connect()
 	waitFor(c.t, func() bool { // the next agent has removed the journals of those before
 		left, _ := filepath.Glob(filepath.Join(c.bundle, "rootfs", ".moorage", "spool", "temps-*"))
 		return len(left) == 0
@@ -107,7 +107,7 @@ func TestKilledInPatch(t *testing.T) {
 		}
 		patches = patches[:min(len(patches), fsbridge.PatchFilesMax)]
 		before := client
-		client = c.killAt(client, when, func() {
+		client = c.killAt(when, func() {
 			before.Patch(t.Context(), fsbridge.PatchRequest{Files: patches})
 		})
 		fresh, old := 0, 0
@@ -177,7 +177,7 @@ func TestKilledInMove(t *testing.T) {
 			}
 		}
 		before := client
-		client = c.killAt(client, when, func() {
+		client = c.killAt(when, func() {
 			before.Move(t.Context(), fsbridge.MoveRequest{Source: "/src/tree", Destination: "moved"})
 		})
 		from, to := count(source), count(dest)

@@ -53,7 +53,7 @@ func about(op fsbridge.Op, path fsbridge.Path, err error) error {
 
 // exchange swaps two names. A file system that cannot says EINVAL.
 func exchange(dirA int, a string, dirB int, b string) error {
-	err := unix.Renameat2(dirA, a, dirB, b, unix.RENAME_EXCHANGE)
+	err := retry(func() error { return unix.Renameat2(dirA, a, dirB, b, unix.RENAME_EXCHANGE) })
 	if errors.Is(err, unix.ENOSYS) {
 		return unix.EINVAL
 	}
@@ -62,7 +62,7 @@ func exchange(dirA int, a string, dirB int, b string) error {
 
 // renameNew renames to a name that must be free: EEXIST if it is not.
 func renameNew(dirA int, a string, dirB int, b string) error {
-	err := unix.Renameat2(dirA, a, dirB, b, unix.RENAME_NOREPLACE)
+	err := retry(func() error { return unix.Renameat2(dirA, a, dirB, b, unix.RENAME_NOREPLACE) })
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
 		return err
 	}
@@ -73,5 +73,15 @@ func renameNew(dirA int, a string, dirB int, b string) error {
 	case !errors.Is(err, unix.ENOENT):
 		return err
 	}
-	return unix.Renameat(dirA, a, dirB, b)
+	return rename(dirA, a, dirB, b)
+}
+
+// rename renames, over whatever is there.
+func rename(dirA int, a string, dirB int, b string) error {
+	return retry(func() error { return unix.Renameat(dirA, a, dirB, b) })
+}
+
+// link gives a node one more name.
+func link(dirA int, a string, dirB int, b string) error {
+	return retry(func() error { return unix.Linkat(dirA, a, dirB, b, 0) })
 }

@@ -75,7 +75,7 @@ func makeDir(req *fsbridge.MkdirRequest) (made bool, err error) {
 	if kernel := kernelOf(g.dir); kernel != "" {
 		return false, notMade(fsbridge.OpMkdir, req.Path, kernel)
 	}
-	if err = unix.Mkdirat(g.dir, g.name, newDirMode); errors.Is(err, unix.EEXIST) { // by another
+	if err = retry(func() error { return unix.Mkdirat(g.dir, g.name, newDirMode) }); errors.Is(err, unix.EEXIST) { // by another
 		_, err = directoryAt(req.Path)
 		return false, err
 	}

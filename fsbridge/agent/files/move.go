@@ -205,7 +205,7 @@ func (m *moving) rename() error {
 	case m.source.Dev == m.dest.Dev && m.source.Ino == m.dest.Ino: // two names of one file, which rename(2) leaves alone
 		return unix.Unlinkat(from.dir, from.name, 0)
 	case m.isDir() == m.destIsDir():
-		return unix.Renameat(from.dir, from.name, to.dir, to.name)
+		return rename(from.dir, from.name, to.dir, to.name)
 	}
 	if err := exchange(from.dir, from.name, to.dir, to.name); err != nil {
 		return err

@@ -27,7 +27,7 @@ func (m *moving) copy() error {
 	aside := m.temp(&m.from)
 	err := m.to.sync()
 	if err == nil {
-		err = unix.Renameat(m.from.dir, m.from.name, m.from.dir, aside.name)
+		err = rename(m.from.dir, m.from.name, m.from.dir, aside.name)
 	}
 	if err != nil {
 		aside.gone = true
@@ -77,7 +77,7 @@ func (m *moving) takeBack(t *temp) error {
 	if m.exists {
 		return exchange(m.to.dir, t.name, m.to.dir, m.to.name)
 	}
-	err := unix.Renameat(m.to.dir, m.to.name, m.to.dir, t.name)
+	err := rename(m.to.dir, m.to.name, m.to.dir, t.name)
 	t.gone = err != nil
 	return err
 }

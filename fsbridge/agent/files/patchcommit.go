@@ -115,7 +115,7 @@ func (p *patching) replace(s *spot) nameStep {
 				return err
 			}
 			s.backup = p.t.tempName(&s.target)
-			if err := unix.Linkat(s.dir, s.name, s.dir, s.backup.name, 0); err != nil {
+			if err := link(s.dir, s.name, s.dir, s.backup.name); err != nil {
 				s.backup.gone = true
 				return err
 			}
@@ -123,7 +123,7 @@ func (p *patching) replace(s *spot) nameStep {
 		},
 		undo: func() error {
 			if s.backup != nil {
-				return unix.Renameat(s.dir, s.backup.name, s.dir, s.name)
+				return rename(s.dir, s.backup.name, s.dir, s.name)
 			}
 			return exchange(s.dir, s.temp.name, s.dir, s.name)
 		},
@@ -155,7 +155,7 @@ func (p *patching) remove(s *spot) nameStep {
 				return errChanged
 			}
 			s.backup = p.t.tempName(&s.target)
-			err := unix.Renameat(s.dir, s.name, s.dir, s.backup.name)
+			err := rename(s.dir, s.name, s.dir, s.backup.name)
 			s.backup.gone = err != nil
 			return err
 		},

@@ -116,7 +116,7 @@ func (p *patching) linked(f *patchFile) bool {
 		return true
 	}
 	t := p.t.tempName(&f.to.target)
-	if unix.Linkat(f.from.dir, f.from.name, t.dir, t.name, 0) != nil {
+	if link(f.from.dir, f.from.name, t.dir, t.name) != nil {
 		t.gone = true
 		t.close()
 		return false

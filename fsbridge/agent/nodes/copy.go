@@ -95,7 +95,11 @@ func (c *copier) fill(top *copyLevel) (more bool, err error) {
 		return false, c.failed("", err)
 	}
 	buf := make([]byte, 8<<10)
-	n, err := unix.Getdents(d, buf)
+	n := 0
+	err = retry(func() (err error) {
+		n, err = unix.Getdents(d, buf)
+		return err
+	})
 	if err != nil {
 		return false, c.failed("", err)
 	}
@@ -133,7 +137,7 @@ func (c *copier) node(name, as string) error {
 		return ErrLimit
 	}
 	var st unix.Stat_t
-	err := unix.Fstatat(c.src.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	err := retry(func() error { return unix.Fstatat(c.src.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	if err == nil {
 		c.count++
 		switch kind := st.Mode & unix.S_IFMT; {
@@ -172,7 +176,7 @@ func (c *copier) link(st *unix.Stat_t, as string) bool {
 // enter makes a directory and goes there. It is closed to others until it is
 // whole.
 func (c *copier) enter(name, as string) error {
-	if err := unix.Mkdirat(c.dst.fd, as, 0o700); err != nil {
+	if err := retry(func() error { return unix.Mkdirat(c.dst.fd, as, 0o700) }); err != nil {
 		return err
 	}
 	if err := c.src.down(name); err != nil {

@@ -18,7 +18,7 @@ var errChanged = errors.New("it was written to meanwhile")
 // file copies a regular file.
 func (c *copier) file(name, as string) error {
 	const flags = unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NOCTTY
-	from, err := unix.Openat(c.src.fd, name, unix.O_RDONLY|unix.O_NONBLOCK|flags, 0)
+	from, err := openAt(c.src.fd, name, unix.O_RDONLY|unix.O_NONBLOCK|flags, 0)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (c *copier) file(name, as string) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return errChanged
 	}
-	to, err := unix.Openat(c.dst.fd, as, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|flags, 0o600)
+	to, err := openAt(c.dst.fd, as, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|flags, 0o600)
 	if err != nil {
 		return err
 	}
@@ -55,6 +55,14 @@ func (c *copier) file(name, as string) error {
 		return syncFile(to)
 	}
 	return nil
+}
+
+func openAt(dir int, name string, flags int, mode uint32) (fd int, err error) {
+	err = retry(func() (err error) {
+		fd, err = unix.Openat(dir, name, flags, mode)
+		return err
+	})
+	return fd, err
 }
 
 // copyContent copies size bytes of an open file, leaving holes where it has some.
