@@ -246,6 +246,14 @@ func patchLinks(e *env) {
 	if got := e.get(e.path("hard")); got != "a\n" {
 		e.Errorf("the other name has %q", got)
 	}
+	e.sh("ln hard other")
+	_, err = e.patch(
+		fsbridge.FilePatch{Action: fsbridge.ActionModify, Old: "hard", Hunks: hunks(1, "-a\n", "+1\n")},
+		fsbridge.FilePatch{Action: fsbridge.ActionModify, Old: "other", Hunks: hunks(1, "-a\n", "+2\n")},
+	)
+	if err != nil || e.get(e.path("hard")) != "1\n" || e.get(e.path("other")) != "2\n" {
+		e.Errorf("two names of one file: %v, %q, %q", err, e.get(e.path("hard")), e.get(e.path("other")))
+	}
 	_, err = e.patch(fsbridge.FilePatch{Action: fsbridge.ActionDelete, Old: "link", Hunks: hunks(1, "-b\n")})
 	e.fails("patch", err, fsbridge.ErrIrregular)
 	_, err = e.patch(fsbridge.FilePatch{Action: fsbridge.ActionRename, Old: "link", New: "other"})

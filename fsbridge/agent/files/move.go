@@ -208,7 +208,7 @@ func (m *moving) rename() error {
 		return rename(from.dir, from.name, to.dir, to.name)
 	}
 	if err := exchange(from.dir, from.name, to.dir, to.name); err != nil {
-		return err
+		return m.swapError(err)
 	}
 	flags := 0
 	if m.destIsDir() {

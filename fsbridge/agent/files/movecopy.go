@@ -69,7 +69,17 @@ func (m *moving) place(t *temp) error {
 		}
 		return err
 	}
-	return exchange(m.to.dir, t.name, m.to.dir, m.to.name)
+	return m.swapError(exchange(m.to.dir, t.name, m.to.dir, m.to.name))
+}
+
+// swapError says what to do where names cannot be swapped.
+func (m *moving) swapError(err error) error {
+	if !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	e := fsbridge.NewError(fsbridge.OpMove, m.req.Destination, err)
+	e.Message = "its file system cannot swap names, so what is there cannot be replaced; delete that first"
+	return e
 }
 
 // takeBack undoes place.

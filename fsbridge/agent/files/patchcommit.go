@@ -163,13 +163,15 @@ func (p *patching) remove(s *spot) nameStep {
 	}
 }
 
-// same reports whether what was read is still there. Of a file that gets another
-// name as it is, the content does not matter.
+// same reports whether what was read is still there. The change time does not
+// count: the patch itself may have changed another name of the file. Of a file
+// that gets another name as it is, the content does not matter.
 func (s *spot) same() bool {
-	if !s.linked {
-		return unchanged(s.dir, s.name, &s.st)
+	var st unix.Stat_t
+	if unix.Fstatat(s.dir, s.name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return false
 	}
-	var now unix.Stat_t
-	err := unix.Fstatat(s.dir, s.name, &now, unix.AT_SYMLINK_NOFOLLOW)
-	return err == nil && now.Dev == s.st.Dev && now.Ino == s.st.Ino
+	was, now := versionOf(&s.st), versionOf(&st)
+	was.ctime = now.ctime
+	return was == now || s.linked && was.dev == now.dev && was.ino == now.ino
 }
