@@ -3,6 +3,7 @@ package text
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 
 	"moorage/fsbridge"
@@ -192,3 +193,27 @@ func longest(old []byte) (line []byte, at int) {
 	}
 	return line, at
 }
+
+// difference names the first line in which old is not what begins in line at.
+func difference(content, old []byte, at int64) string {
+	near := fmt.Sprintf("; the nearest begins in line %d", at)
+	pos, first := skipLines(content, 0, int(at-1)), true
+	for n := at; len(old) > 0; n++ {
+		if pos >= len(content) {
+			return fmt.Sprintf("%s, but the file ends with line %d", near, n-1)
+		}
+		var want []byte
+		want, old = cutLine(old)
+		have := content[pos:lineEnd(content, pos)]
+		a, b := trimEnd(have), trimEnd(want)
+		part := first && bytes.HasSuffix(a, b) || len(old) == 0 && bytes.HasPrefix(a, b) // old may begin and end within a line
+		if !part && !bytes.Equal(a, b) {
+			return fmt.Sprintf("%s, but line %d is %q where %q is looked for", near, n, clip(a, differsMax), clip(b, differsMax))
+		}
+		pos, first = pos+len(have), false
+	}
+	return near
+}
+
+// differsMax is the most bytes of each line that differs in an error.
+const differsMax = 150

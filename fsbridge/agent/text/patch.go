@@ -170,7 +170,7 @@ func (p *placer) mismatch(h *hunk) error {
 		e.Message += fmt.Sprintf(", but what begins in line %d differs only in white space (indentation, tabs)", found[0].Line)
 	case len(found) > 0:
 		e.Passages = found
-		e.Message += p.difference(h, found[0].Line)
+		e.Message += difference(p.lines.content, bytes.Join(h.old, nil), found[0].Line)
 	default:
 		e.Message += ", nor anything like them"
 		if i := h.start - 1 + p.drift; i >= 0 && i < p.lines.len() {
@@ -179,19 +179,4 @@ func (p *placer) mismatch(h *hunk) error {
 	}
 	e.Message += fmt.Sprintf(". It expects: %q", h.expected())
 	return inHunk(e, h.number)
-}
-
-// difference names the first line that is not as the hunk says, when it begins
-// at line number at.
-func (p *placer) difference(h *hunk, at int64) string {
-	for i, want := range h.old {
-		n := int(at) - 1 + i
-		if n >= p.lines.len() {
-			return fmt.Sprintf("; the nearest begins in line %d, but the file ends with line %d", at, p.lines.len())
-		}
-		if have := p.lines.line(n); !sameText(have, want) {
-			return fmt.Sprintf("; the nearest begins in line %d, but line %d is %q where the hunk has %q", at, n+1, clip(body(have), 150), clip(body(want), 150))
-		}
-	}
-	return fmt.Sprintf("; the nearest begins in line %d", at)
 }

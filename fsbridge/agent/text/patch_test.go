@@ -102,7 +102,7 @@ func TestPatchRefused(t *testing.T) {
 		item    int
 		says    string
 	}{
-		"no such lines":    {file, []fsbridge.Hunk{at(1, " line 1\n", "-line 2\n", "+x\n"), at(10, " line 10\n", "-line XX\n", "+y\n", " line 12\n")}, fsbridge.CodeNoMatch, 2, `line 11 is "line 11" where the hunk has "line XX"`},
+		"no such lines":    {file, []fsbridge.Hunk{at(1, " line 1\n", "-line 2\n", "+x\n"), at(10, " line 10\n", "-line XX\n", "+y\n", " line 12\n")}, fsbridge.CodeNoMatch, 2, `line 11 is "line 11" where "line XX" is looked for`},
 		"indentation":      {"\tab cd\n", []fsbridge.Hunk{at(1, "-  ab cd\n")}, fsbridge.CodeNoMatch, 1, "white space"},
 		"out of order":     {file, []fsbridge.Hunk{at(20, "-line 20\n"), at(5, "-line 5\n")}, fsbridge.CodeNoMatch, 2, "order of the file"},
 		"nothing like":     {file, []fsbridge.Hunk{at(20, "-0000 zzzz\n")}, fsbridge.CodeNoMatch, 1, `expects: "0000 zzzz\n"`},

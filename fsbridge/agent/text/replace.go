@@ -140,7 +140,7 @@ func missing(ctx context.Context, content []byte, e *fsbridge.Edit) *fsbridge.Er
 	case exact:
 		err.Message += fmt.Sprintf("; but for white space (indentation, tabs, line ends) it is what begins in line %d", found[0].Line)
 	default:
-		err.Message += fmt.Sprintf("; the nearest begins in line %d", found[0].Line)
+		err.Message += difference(content, old, found[0].Line)
 	}
 	return err
 }
