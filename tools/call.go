@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,13 @@ func (c *call) containerName() string {
 	return ""
 }
 
+// notice adds what was done to have the container, once.
+func (c *call) notice(text string) {
+	if !slices.Contains(c.notices, text) {
+		c.notices = append(c.notices, text)
+	}
+}
+
 // where are the facts of a call that worked in a container. Those that are rare
 // are left out of the schemas: every tool would repeat them to every model.
 type where struct {
@@ -85,30 +93,31 @@ func (c *call) agent(ctx context.Context, id string) (sandbox.Agent, where, erro
 	c.in(name)
 	switch {
 	case a.Created:
-		c.notices = append(c.notices, "made container "+name+" from the default image, as you had none")
+		c.notice("made container " + name + " from the default image, as you had none")
 	case a.Started:
-		c.notices = append(c.notices, "started container "+name)
+		c.notice("started container " + name)
 	}
 	return a, where{name, a.Started, a.Created}, nil
 }
 
+// readings is how often a call that changes nothing is begun at most: its
+// connection may end under it when its container is stopped, or dies.
+const readings = 5
+
 // reading calls op, which changes nothing, on the agent of a container. It is
-// repeated once if the connection ended under it.
+// repeated if the connection ended under it.
 func reading[R any](ctx context.Context, c *call, id string, op func(*fsbridge.Client) (R, error)) (R, where, error) {
-	var r R
-	a, at, err := c.agent(ctx, id)
-	if err != nil {
-		return r, at, err
+	for n := 1; ; n++ {
+		var r R
+		a, at, err := c.agent(ctx, id)
+		if err != nil {
+			return r, at, err
+		}
+		r, err = op(a.Client)
+		if n == readings || !errors.Is(err, fsbridge.ErrClosed) || ctx.Err() != nil {
+			return r, at, err
+		}
 	}
-	r, err = op(a.Client)
-	if !errors.Is(err, fsbridge.ErrClosed) || ctx.Err() != nil {
-		return r, at, err
-	}
-	if a, at, err = c.agent(ctx, id); err != nil {
-		return r, at, err
-	}
-	r, err = op(a.Client)
-	return r, at, err
 }
 
 func containerID(s string) (sandbox.ContainerID, error) {

@@ -17,6 +17,7 @@ var followCases = []testCase{
 	{"Bytes", followBytes},
 	{"Characters", followCharacters},
 	{"WaitFor", followWaitFor},
+	{"WaitForOther", followOther},
 	{"WaitForServer", followServer},
 	{"WaitForDaemon", followDaemon},
 	{"Input", followInput},
@@ -352,5 +353,18 @@ func followList(e *env) {
 	}
 	for _, i := range []int{1, 3, 4} {
 		e.kill(ids[i])
+	}
+}
+
+// followOther: what was written to stdout before something on stderr is there
+// with it.
+func followOther(e *env) {
+	for range 50 {
+		p := e.start(e.command("echo before; echo marked >&2; exec sleep 600"))
+		req := fsbridge.FollowRequest{ProcessID: p.ProcessID, Cursor: "0", Wait: fsbridge.WaitMax, WaitFor: "marked"}
+		if res, out := e.follow(req, ""); out != "before\n" || !res.Matched || res.StderrHead != 7 {
+			e.Errorf("got %q, %+v", out, res)
+		}
+		e.follow(fsbridge.FollowRequest{ProcessID: p.ProcessID, Signal: "KILL", Wait: fsbridge.WaitMax}, "")
 	}
 }

@@ -204,6 +204,12 @@ func (c *capture) closeSpool() {
 	c.cut = true
 }
 
+// catchUp moves what the stream holds, at most as much as a pipe does: what was
+// written to it before something on the other stream is then there too.
+func (c *capture) catchUp() {
+	c.raw.Control(func(fd uintptr) { c.pump(int(fd)) })
+}
+
 // drain moves what the process had written when it ended, and waits a little for
 // the end of a stream that nobody else holds.
 func (c *capture) drain(until time.Time, wait bool) {

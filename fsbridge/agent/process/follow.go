@@ -244,6 +244,7 @@ func (p *Process) nextEnd(output bool) <-chan struct{} {
 
 // result returns the state of the process and what is new.
 func (f *follower) result(limit int) (fsbridge.FollowResult, []byte) {
+	f.p.catchUp()
 	res := fsbridge.FollowResult{ExecResult: f.p.status()} // the state before the output, which is then whole
 	ended := res.State != fsbridge.Running
 	out := f.p.stdout.fresh(f.at.out, limit, ended)

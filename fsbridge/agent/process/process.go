@@ -152,6 +152,7 @@ func (p *Process) closeFiles() {
 
 // result returns what there is to tell, and the output's heads and tails.
 func (p *Process) result() (fsbridge.ExecResult, []byte) {
+	p.catchUp()
 	res := p.status()
 	out, errs := p.count(&res, true)
 	res.StdoutHead, res.StdoutTail = len(out.head), len(out.tail)
@@ -159,6 +160,16 @@ func (p *Process) result() (fsbridge.ExecResult, []byte) {
 	data := slices.Concat(out.head, out.tail, errs.head, errs.tail)
 	res.NextCursor = p.see(cursor{res.StdoutBytes, res.StderrBytes})
 	return res, data
+}
+
+// catchUp moves what a running process has written by now.
+func (p *Process) catchUp() {
+	if p.hasEnded() {
+		return
+	}
+	for _, c := range p.captures() {
+		c.catchUp()
+	}
 }
 
 // count fills in what there is of output, and returns the heads and tails of
