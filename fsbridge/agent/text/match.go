@@ -50,6 +50,9 @@ func (m *matcher) found() bool { return bytes.Contains(m.hay, m.old) }
 func (m *matcher) tryTail() {
 	old, ended := bytes.CutSuffix(m.old, lf)
 	fresh, kept := bytes.CutSuffix(m.new, lf)
+	if bytes.HasSuffix(m.hay, lf) {
+		return
+	}
 	if ended && len(old) > 0 && (kept || len(m.new) == 0) && bytes.HasSuffix(m.hay, old) {
 		m.old, m.new, m.tail = old, fresh, true
 	}

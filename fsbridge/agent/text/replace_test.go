@@ -68,17 +68,18 @@ func TestReplaceRefused(t *testing.T) {
 		says  string
 		lines []int64
 	}{
-		"twice":           {[]fsbridge.Edit{edit("return 1", "x")}, fsbridge.CodeAmbiguous, "2 times, in lines 2, 6", []int64{2, 6}},
-		"empty":           {[]fsbridge.Edit{edit("", "x")}, fsbridge.CodeInvalid, "write the whole file", nil},
-		"same":            {[]fsbridge.Edit{edit("a", "a")}, fsbridge.CodeInvalid, "the same", nil},
-		"indentation":     {[]fsbridge.Edit{edit("func b() {\n    return 1", "x")}, fsbridge.CodeNoMatch, "white space", []int64{5}},
-		"line numbers":    {[]fsbridge.Edit{edit("5\tfunc b() {\n6\t\treturn 1\n", "x")}, fsbridge.CodeNoMatch, "line numbers", []int64{5}},
-		"escaped":         {[]fsbridge.Edit{edit(`func b() {\n`, "x")}, fsbridge.CodeNoMatch, "backslash", []int64{5}},
-		"a line differs":  {[]fsbridge.Edit{edit("func b() {\n\treturn 2\n}", "x")}, fsbridge.CodeNoMatch, "line 5", []int64{5}},
-		"letters differ":  {[]fsbridge.Edit{edit("func bb() {", "x")}, fsbridge.CodeNoMatch, "nearest", []int64{5, 1}},
-		"nothing like it": {[]fsbridge.Edit{edit("0123456789", "x")}, fsbridge.CodeNoMatch, "nor anything like it", nil},
-		"changed before":  {[]fsbridge.Edit{edit("func b", "func c"), edit("func b()", "x")}, fsbridge.CodeNoMatch, "edit 2 of 2: the old text is not there", nil},
-		"overlap":         {[]fsbridge.Edit{edit("\n}\n\nfunc b() {\n\treturn 1\n}\n", "aaa"), edit("aa", "x")}, fsbridge.CodeAmbiguous, "2 times", []int64{2}},
+		"twice":            {[]fsbridge.Edit{edit("return 1", "x")}, fsbridge.CodeAmbiguous, "2 times, in lines 2, 6", []int64{2, 6}},
+		"empty":            {[]fsbridge.Edit{edit("", "x")}, fsbridge.CodeInvalid, "write the whole file", nil},
+		"same":             {[]fsbridge.Edit{edit("a", "a")}, fsbridge.CodeInvalid, "the same", nil},
+		"indentation":      {[]fsbridge.Edit{edit("func b() {\n    return 1", "x")}, fsbridge.CodeNoMatch, "white space", []int64{5}},
+		"line numbers":     {[]fsbridge.Edit{edit("5\tfunc b() {\n6\t\treturn 1\n", "x")}, fsbridge.CodeNoMatch, "line numbers", []int64{5}},
+		"escaped":          {[]fsbridge.Edit{edit(`func b() {\n`, "x")}, fsbridge.CodeNoMatch, "backslash", []int64{5}},
+		"a line differs":   {[]fsbridge.Edit{edit("func b() {\n\treturn 2\n}", "x")}, fsbridge.CodeNoMatch, "line 5", []int64{5}},
+		"letters differ":   {[]fsbridge.Edit{edit("func bb() {", "x")}, fsbridge.CodeNoMatch, "nearest", []int64{5, 1}},
+		"nothing like it":  {[]fsbridge.Edit{edit("0123456789", "x")}, fsbridge.CodeNoMatch, "nor anything like it", nil},
+		"changed before":   {[]fsbridge.Edit{edit("func b", "func c"), edit("func b()", "x")}, fsbridge.CodeNoMatch, "edit 2 of 2: the old text is not there", nil},
+		"one end too many": {[]fsbridge.Edit{edit("\treturn 1\n}\n\n\n", "x")}, fsbridge.CodeNoMatch, "white space", nil},
+		"overlap":          {[]fsbridge.Edit{edit("\n}\n\nfunc b() {\n\treturn 1\n}\n", "aaa"), edit("aa", "x")}, fsbridge.CodeAmbiguous, "2 times", []int64{2}},
 	} {
 		e := refused(t, file, c.edits...)
 		var lines []int64
