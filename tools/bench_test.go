@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -43,4 +44,12 @@ func benchmark(b *testing.B, c *testClient, line string) {
 			b.Fatalf("%s %v", a, err)
 		}
 	}
+}
+
+func BenchmarkList100(b *testing.B) {
+	l := newLive(b, sandbox.Options{})
+	for i := range 100 {
+		l.call(b, "fs_write", args{"path": fmt.Sprintf("dir/file%03d", i), "content": "x"})
+	}
+	benchmark(b, l.testClient, callLine(1, "fs_list", args{"path": "dir"}))
 }
