@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
-	"github.com/mark3labs/mcp-go/server"
 
 	"moorage/fsbridge"
 	"moorage/sandbox"
@@ -142,9 +141,9 @@ func add[I, F any](s *Server, d definition, h handler[I, F]) {
 			IdempotentHint: &d.hints.idempotent, OpenWorldHint: &d.hints.openWorld,
 		},
 	}
-	s.mcp.AddTool(tool, s.serve(d, func(ctx context.Context, c *call, arguments any) (*mcp.CallToolResult, error) {
+	work := func(ctx context.Context, c *call, arguments any) (*mcp.CallToolResult, error) {
 		var input I
-		if err := in.parse(d.name, arguments, reflect.ValueOf(&input).Elem()); err != nil {
+		if err := in.read(d.name, arguments, reflect.ValueOf(&input).Elem()); err != nil {
 			return nil, err
 		}
 		r, err := h(ctx, c, input)
@@ -152,28 +151,37 @@ func add[I, F any](s *Server, d definition, h handler[I, F]) {
 			return nil, err
 		}
 		return r.result(c.notices), nil
-	}))
+	}
+	s.tools[d.name] = &served{d, work}
+	s.mcp.AddTool(tool, func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		return s.serve(ctx, s.tools[d.name], req.Params.Meta, req.Params.Arguments), nil
+	})
+}
+
+// served is a tool as calls of it are carried out.
+type served struct {
+	definition
+	work worker
 }
 
 // serve is what surrounds every call: who calls, how long it may take, its slot,
-// its errors and panics, and its line in the log.
-func (s *Server) serve(d definition, work worker) server.ToolHandlerFunc {
-	return func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		begun := time.Now()
-		c := &call{server: s, bot: botOf(ctx), tool: d.name}
-		ctx, cancel := context.WithTimeoutCause(ctx, s.callTime, errCallTime)
-		defer cancel()
-		c.progress = newProgress(ctx, s, req.Params.Meta)
-		res, err := s.limited(ctx, c, d, req.Params.Arguments, work)
-		c.progress.end()
-		var f *failure
-		if err != nil {
-			f = explain(ctx, err, c)
-			res = mcp.NewToolResultError(f.Error() + c.noticed())
-		}
-		s.logCall(ctx, c, d.name, begun, f)
-		return res, nil
+// its errors and panics, and its line in the log. The arguments are as package
+// json decodes them, or a json.RawMessage.
+func (s *Server) serve(ctx context.Context, t *served, meta *mcp.Meta, arguments any) *mcp.CallToolResult {
+	begun := time.Now()
+	c := &call{server: s, bot: botOf(ctx), tool: t.name}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.callTime, errCallTime)
+	defer cancel()
+	c.progress = newProgress(ctx, s, meta)
+	res, err := s.limited(ctx, c, t, arguments)
+	c.progress.end()
+	var f *failure
+	if err != nil {
+		f = explain(ctx, err, c)
+		res = mcp.NewToolResultError(f.Error() + c.noticed())
 	}
+	s.logCall(ctx, c, t.name, begun, f)
+	return res
 }
 
 // noticed are the notices of a call that failed: what was done on the way to the
@@ -192,17 +200,17 @@ type worker func(ctx context.Context, c *call, arguments any) (*mcp.CallToolResu
 // it goes on after ctx has ended: the Manager finishes creations, stops and
 // deletions that it has begun, each within a time of its own. All else returns
 // with its context, and needs no goroutine of its own.
-func (s *Server) limited(ctx context.Context, c *call, d definition, arguments any, work worker) (*mcp.CallToolResult, error) {
+func (s *Server) limited(ctx context.Context, c *call, t *served, arguments any) (*mcp.CallToolResult, error) {
 	if c.bot == "" {
 		return nil, hidden(errors.New("a call without a bot: the transport set none"))
 	}
-	free, err := s.limits.take(ctx, c.bot, d.long)
+	free, err := s.limits.take(ctx, c.bot, t.long)
 	if err != nil {
 		return nil, err
 	}
-	if !d.long {
+	if !t.long {
 		defer free()
-		return recovered(ctx, c, arguments, work)
+		return recovered(ctx, c, arguments, t.work)
 	}
 	type outcome struct {
 		res *mcp.CallToolResult
@@ -211,7 +219,7 @@ func (s *Server) limited(ctx context.Context, c *call, d definition, arguments a
 	done := make(chan outcome, 1)
 	go func() {
 		defer free()
-		res, err := recovered(ctx, c, arguments, work)
+		res, err := recovered(ctx, c, arguments, t.work)
 		done <- outcome{res, err}
 	}()
 	select {

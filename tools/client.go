@@ -31,9 +31,9 @@ type client struct {
 	server     *Server
 	bot        sandbox.Bot
 	id         string
-	legacyOnly bool // refuse versions that know no sessions
-	write      func(message []byte) error
-	account    Lines // told of requests; nil over SSE
+	legacyOnly bool                       // refuse versions that know no sessions
+	write      func(message []byte) error // does not keep it
+	account    Lines                      // told of requests; nil over SSE
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -132,6 +132,7 @@ func (c *client) send(v any) error {
 	if err != nil {
 		return err
 	}
+	defer giveBuffer(b)
 	c.out.Lock()
 	defer c.out.Unlock()
 	if err := context.Cause(c.ctx); err != nil {
@@ -211,6 +212,11 @@ func (r *request) handle() (resp mcp.JSONRPCMessage) {
 		}
 	}()
 	ctx := r.server.mcp.WithContext(r.ctx, r)
+	if r.call != nil {
+		if t := r.server.tools[r.call.name]; t != nil {
+			return callAnswer{r.message.id, r.server.serve(ctx, t, r.call.meta, r.call.arguments)}
+		}
+	}
 	if r.legacyOnly {
 		ctx = server.WithSupportedProtocolVersions(ctx, mcp.LegacyProtocolVersions())
 		if v := r.modern(); v != "" && r.method != string(mcp.MethodServerDiscover) {

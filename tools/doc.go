@@ -25,6 +25,12 @@
 //
 // # A call
 //
+// Nearly all calls come in one plain form. Such a message is looked at once, its
+// arguments go straight into the input struct, and the answer is written without
+// a detour (plain.go, cursor.go, take.go, answer.go). A message in any other form
+// is mcp-go's, arguments that are not plainly right are the JSON schema's, and a
+// test holds the answers of both ways together to the byte.
+//
 // A call waits for a slot of its bot (limits.go), gets [CallTime] to live, is
 // checked, carried out, and answered. Every failure is a result with isError and
 // the text "code: cause. Hint." (errors.go); a handler's panic too. A call is

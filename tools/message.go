@@ -18,6 +18,7 @@ type message struct {
 	id     json.RawMessage // as it was sent; nil in a notification
 	method string          // "" in a response
 	params json.RawMessage
+	call   *plainCall // of tools/call in its plain form, else nil
 }
 
 // parseMessage looks at a message. What is none gets the error to send back.
@@ -31,6 +32,9 @@ func parseMessage(raw []byte) (message, *mcp.JSONRPCError) {
 	}
 	if !utf8.Valid(raw) {
 		return message{}, rpcError(nil, mcp.PARSE_ERROR, "parse error: the message is not UTF-8")
+	}
+	if m, ok := parsePlainCall(raw); ok {
+		return m, nil
 	}
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return message{}, unfit(raw, e.ID, err)
@@ -92,7 +96,7 @@ func (m message) cancels() string {
 // idKey tells ids apart: a string and a number never have the same one.
 func idKey(id json.RawMessage) string {
 	var s string
-	if json.Unmarshal(id, &s) == nil && id[0] == '"' {
+	if id[0] == '"' && json.Unmarshal(id, &s) == nil {
 		return `"` + s
 	}
 	return string(id)
@@ -122,6 +126,9 @@ type toolAnswer struct {
 
 // encode writes a message.
 func encode(v any) ([]byte, error) {
+	if a, ok := v.(callAnswer); ok {
+		return a.append(takeBuffer())
+	}
 	if r, ok := v.(mcp.JSONRPCResponse); ok {
 		if t, ok := r.Result.(*mcp.CallToolResult); ok && t.RawStructuredContent == nil && len(t.InputRequests) == 0 && t.RequestState == "" {
 			a := toolAnswer{JSONRPC: r.JSONRPC, ID: r.ID}

@@ -33,6 +33,7 @@ type field struct {
 	tag      reflect.StructTag
 	typ      reflect.Type // without pointer
 	sub      *schema      // of a struct
+	bounds   bounds
 }
 
 // property is the JSON of a field; the order of its keys is fixed.
@@ -57,6 +58,9 @@ type property struct {
 
 // largest is where integers end in a float64, and so in JSON as it is read here.
 const largest = 1 << 53
+
+// fieldsMax is how many fields a struct may have: take notes them in a uint64.
+const fieldsMax = 64
 
 var stringsOnly = map[string]string{"type": "string"}
 
@@ -84,7 +88,7 @@ func readSchema(t reflect.Type, strict bool) *schema {
 		if sf.Anonymous || name == "" || sf.Tag.Get("schema") == "-" {
 			continue
 		}
-		f := field{name: name, index: sf.Index, required: opts == "", tag: sf.Tag, typ: sf.Type}
+		f := field{name: name, index: sf.Index, required: opts == "", tag: sf.Tag, typ: sf.Type, bounds: boundsOf(sf.Tag)}
 		if f.typ.Kind() == reflect.Pointer {
 			f.typ = f.typ.Elem()
 		}
@@ -93,6 +97,9 @@ func readSchema(t reflect.Type, strict bool) *schema {
 			required = append(required, name)
 		}
 		s.fields = append(s.fields, f)
+	}
+	if len(s.fields) > fieldsMax {
+		panic(fmt.Sprintf("schema of %v: more than %d fields", t, fieldsMax))
 	}
 	o := property{Type: "object", Properties: json.RawMessage("{" + strings.Join(props, ",") + "}"), Required: required}
 	if strict {
@@ -153,26 +160,26 @@ func (f *field) takes() string {
 	}
 	switch f.typ.Kind() {
 	case reflect.String:
-		return "a string" + f.bounds(" of at least %s characters", " of at most %s characters", " of %s to %s characters")
+		return "a string" + f.between(" of at least %s characters", " of at most %s characters", " of %s to %s characters")
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int, reflect.Int64:
-		return "an integer" + f.bounds(" from %s", " up to %s", " from %s to %s")
+		return "an integer" + f.between(" from %s", " up to %s", " from %s to %s")
 	case reflect.Float64:
-		return "a number" + f.bounds(" from %s", " up to %s", " from %s to %s")
+		return "a number" + f.between(" from %s", " up to %s", " from %s to %s")
 	case reflect.Slice:
 		what := "strings"
 		if f.sub != nil {
 			what = "objects with " + f.sub.names()
 		}
-		return "an array of " + what + f.bounds(", at least %s", ", at most %s", ", %s to %s of them")
+		return "an array of " + what + f.between(", at least %s", ", at most %s", ", %s to %s of them")
 	case reflect.Map:
 		return `an object of strings, as {"NAME":"value"}`
 	}
 	return "an object with " + f.sub.names()
 }
 
-func (f *field) bounds(from, to, both string) string {
+func (f *field) between(from, to, both string) string {
 	lo, hi := f.tag.Get("min"), f.tag.Get("max")
 	switch {
 	case lo != "" && hi != "":

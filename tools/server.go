@@ -28,6 +28,7 @@ type Server struct {
 	manager *sandbox.Manager
 	mcp     *server.MCPServer
 	log     *slog.Logger
+	tools   map[string]*served // by name; complete when NewServer returns
 	limits  limits
 
 	callTime time.Duration // CallTime, but in tests
@@ -58,7 +59,7 @@ func newServer(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{log: o.Log, callTime: CallTime, mcp: server.NewMCPServer("moorage", o.Version,
+	return &Server{log: o.Log, callTime: CallTime, tools: map[string]*served{}, mcp: server.NewMCPServer("moorage", o.Version,
 		server.WithTitle("Moorage"),
 		server.WithToolCapabilities(false),
 		server.WithInstructions(instructions),

@@ -42,7 +42,8 @@ func (s *schema) parse(tool string, arguments any, dst reflect.Value) error {
 
 // complaint is one thing that is wrong.
 type complaint struct {
-	rank int // unknown names, then missing ones, then the rest by parameter
+	rank int    // unknown names, then missing ones, then the rest by parameter
+	at   string // where it is
 	text string
 }
 
@@ -53,7 +54,7 @@ func (s *schema) complain(tool string, args map[string]any, err error) error {
 	}
 	var all []complaint
 	s.collect(v, args, &all)
-	slices.SortStableFunc(all, func(a, b complaint) int { return cmp.Compare(a.rank, b.rank) })
+	slices.SortStableFunc(all, func(a, b complaint) int { return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.at, b.at)) })
 	texts := make([]string, 0, len(all))
 	for _, c := range all {
 		if !slices.Contains(texts, c.text) {
@@ -85,19 +86,19 @@ func (s *schema) collect(v *jsonschema.ValidationError, args any, out *[]complai
 	join := func(name string) string { return strings.TrimPrefix(at+"."+name, ".") }
 	switch k := v.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
-		for _, name := range k.Properties {
-			*out = append(*out, complaint{0, "unknown parameter " + brief(join(name)) + owner.suggest(name)})
+		for _, name := range slices.Sorted(slices.Values(k.Properties)) {
+			*out = append(*out, complaint{0, at, "unknown parameter " + brief(join(name)) + owner.suggest(name)})
 		}
 	case *kind.Required:
 		for _, name := range k.Missing {
-			*out = append(*out, complaint{1, join(name) + " is missing, takes " + owner.field(name).takes()})
+			*out = append(*out, complaint{1, at, join(name) + " is missing, takes " + owner.field(name).takes()})
 		}
 	default:
 		takes := "something else"
 		if f != nil {
 			takes = f.takes()
 		}
-		*out = append(*out, complaint{rank, clip(at, 100) + ": got " + brief(valueAt(args, v.InstanceLocation)) + ", takes " + takes})
+		*out = append(*out, complaint{rank, at, clip(at, 100) + ": got " + brief(valueAt(args, v.InstanceLocation)) + ", takes " + takes})
 	}
 }
 
