@@ -17,7 +17,7 @@ const (
 	keepChunk  = 256 << 10
 )
 
-// Conn carries frames over a byte stream. One goroutine reads, any number
+// Conn carries frames over a byte stream. One goroutine at a time reads, any number
 // write. Both ends of the wire use it.
 type Conn struct {
 	rw    io.ReadWriteCloser
@@ -92,6 +92,10 @@ func (c *Conn) Read(f *Frame) error {
 	c.br.Discard(HeaderSize)
 	return c.readError(c.readBody(f))
 }
+
+// Buffered reports whether a part of the next frame has been received. Only who
+// reads may ask.
+func (c *Conn) Buffered() bool { return c.br.Buffered() > 0 }
 
 // peek is br.Peek under the stall timeout.
 func (c *Conn) peek(n int) ([]byte, error) {

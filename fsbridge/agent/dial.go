@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +14,8 @@ const (
 	dialMost  = 250 * time.Millisecond
 )
 
-// dial connects to a unix socket. The result does not block: package os waits
-// for it with the runtime's poller. (Package net would add a quarter to the
-// agent's size.)
+// dial connects to a unix socket. (Package net would add a quarter to the agent's
+// size.)
 func dial(path string) (io.ReadWriteCloser, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -32,7 +30,7 @@ func dial(path string) (io.ReadWriteCloser, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return &socket{fd: fd}, nil
 }
 
 // redial serves one connection after the other until ctx ends. The server may be

@@ -10,10 +10,15 @@
 //
 // # A connection
 //
-// One goroutine reads frames and never waits for anything but the next: each
-// request runs in a goroutine of its own, streams are bounded by their credit,
-// and more than MaxInFlight requests end the connection. When the connection
-// ends, every request is cancelled, except that commands which run go on.
+// One goroutine at a time reads frames. It carries out itself a request that is
+// alone and takes no stream, as a hand-over to another thread costs as much as a
+// small request; when that lasts, another goroutine takes over the reading
+// (fsbridge.Relay), so nothing waits behind it, a cancel least of all. Every
+// other request runs in a goroutine of its own, streams are bounded by their
+// credit, and more than MaxInFlight requests end the connection. When the
+// connection ends, every request is cancelled, except that commands which run go
+// on. The socket is used by plain system calls, without the runtime's poller,
+// which saves the half of the wake-ups (socket.go).
 //
 // # Threads
 //

@@ -21,10 +21,11 @@ const (
 	// maxProcs bounds how many threads run Go code.
 	maxProcs = 4
 
-	// spareThreads are for what blocks outside of the gate: spool files (4), a
-	// fork, the runtime's signal and monitor threads, and some to spare. A search
-	// is in the gate with one goroutine and may have helpers besides.
-	spareThreads = 12 + search.Helpers
+	// spareThreads are for what blocks outside of the gate: who reads the socket
+	// and who writes to it (one each), spool files (4), a fork, the runtime's
+	// signal and monitor threads, and some to spare. A search is in the gate with
+	// one goroutine and may have helpers besides.
+	spareThreads = 14 + search.Helpers
 )
 
 // Run is the agent's life: it dials the server's socket, serves, and dials again,

@@ -43,8 +43,7 @@ func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	stop := context.AfterFunc(ctx, func() { rw.Close() })
 	defer stop()
 	gone, lost := context.WithCancelCause(context.WithoutCancel(ctx))
-	err := l.receive(gone)
-	lost(fsbridge.ErrClosed)
+	err := l.receive(gone, lost)
 	l.conn.Close()
 	l.wg.Wait()
 	if ctx.Err() != nil {
@@ -74,32 +73,38 @@ func (l *link) greet(ctx context.Context) error {
 	return nil
 }
 
-// receive starts each request and gives the other frames to theirs. It waits for
-// nothing but frames.
-func (l *link) receive(ctx context.Context) error {
-	var f fsbridge.Frame
-	for {
-		if err := l.conn.Read(&f); err != nil {
-			return fmt.Errorf("read frame: %w", err)
+// receive takes frames until there is an error. Who reads a request that is alone
+// carries it out.
+func (l *link) receive(ctx context.Context, lost context.CancelCauseFunc) error {
+	var relay fsbridge.Relay
+	return relay.Run(func() (work func(), err error) {
+		var f fsbridge.Frame
+		if err = l.conn.Read(&f); err != nil {
+			err = fmt.Errorf("read frame: %w", err)
+		} else {
+			work, err = l.dispatch(ctx, &f)
 		}
-		if err := l.dispatch(ctx, &f); err != nil {
-			return err
+		if err != nil {
+			lost(fsbridge.ErrClosed) // which ends the work under way
 		}
-	}
+		return work, err
+	})
 }
 
-func (l *link) dispatch(ctx context.Context, f *fsbridge.Frame) error {
+// dispatch starts a request, or returns it if it can be carried out at once, and
+// gives the other frames to theirs. It waits for nothing.
+func (l *link) dispatch(ctx context.Context, f *fsbridge.Frame) (work func(), err error) {
 	switch f.Kind {
 	case fsbridge.KindRequest:
 		return l.begin(ctx, f)
 	case fsbridge.KindData, fsbridge.KindEnd, fsbridge.KindCredit, fsbridge.KindCancel:
 		c := l.find(f.ID)
 		if c == nil {
-			return nil // it has ended; the server did not know yet
+			return nil, nil // it has ended; the server did not know yet
 		}
-		return c.take(f)
+		return nil, c.take(f)
 	}
-	return &fsbridge.ProtocolError{Reason: fmt.Sprintf("%v from the server", f.Kind)}
+	return nil, &fsbridge.ProtocolError{Reason: fmt.Sprintf("%v from the server", f.Kind)}
 }
 
 func (l *link) find(id uint64) *call {
@@ -125,8 +130,9 @@ func (c *call) take(f *fsbridge.Frame) error {
 	return nil
 }
 
-// begin starts a request.
-func (l *link) begin(ctx context.Context, f *fsbridge.Frame) error {
+// begin starts a request. One that is alone, and will neither wait nor take more
+// frames, is returned instead.
+func (l *link) begin(ctx context.Context, f *fsbridge.Frame) (work func(), err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	c := &call{id: f.ID, op: f.Op, cancel: cancel}
 	if f.Op == fsbridge.OpFetch {
@@ -141,14 +147,17 @@ func (l *link) begin(ctx context.Context, f *fsbridge.Frame) error {
 	switch {
 	case l.calls[f.ID] != nil:
 		cancel(nil)
-		return &fsbridge.ProtocolError{Reason: fmt.Sprintf("id %d is in flight already", f.ID)}
+		return nil, &fsbridge.ProtocolError{Reason: fmt.Sprintf("id %d is in flight already", f.ID)}
 	case len(l.calls) >= fsbridge.MaxInFlight:
 		cancel(nil)
-		return &fsbridge.ProtocolError{Reason: fmt.Sprintf("more than %d requests in flight", fsbridge.MaxInFlight)}
+		return nil, &fsbridge.ProtocolError{Reason: fmt.Sprintf("more than %d requests in flight", fsbridge.MaxInFlight)}
 	}
 	l.calls[f.ID] = c
+	if len(l.calls) == 1 && c.in == nil && c.out == nil && !r.op.waits && !l.conn.Buffered() {
+		return r.run, nil
+	}
 	l.wg.Go(r.run)
-	return nil
+	return nil, nil
 }
 
 // end forgets a call, before its answer is sent.
