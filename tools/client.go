@@ -64,35 +64,38 @@ func (s *Server) newClient(ctx context.Context, bot sandbox.Bot, write func([]by
 // accept takes one message. It waits, until ctx ends, for there to be room for
 // it, and returns before it is carried out.
 func (c *client) accept(ctx context.Context, m message) error {
+	r, err := c.take(ctx, m)
+	if r != nil {
+		c.workers.run(r.run)
+	}
+	return err
+}
+
+// take is accept, but the request, if it is one, is for the caller to run.
+func (c *client) take(ctx context.Context, m message) (*request, error) {
 	switch {
 	case m.method == string(mcp.MethodNotificationCancelled):
 		c.cancelRequest(m.cancels())
-		return nil
+		return nil, nil
 	case !m.isRequest():
-		return nil // nothing is asked of clients, so nothing is answered by them
+		return nil, nil // nothing is asked of clients, so nothing is answered by them
 	}
 	weight := min(max(int64(len(m.raw)), requestBytes), inFlightBytes)
 	if err := c.space.Acquire(ctx, weight); err != nil {
-		return err
+		return nil, err
 	}
-	r, err := c.begin(m)
+	r, err := c.begin(m, weight)
 	if err != nil {
 		c.space.Release(weight)
-		if errors.Is(err, errDuplicateID) {
-			return c.send(rpcError(m.id, mcp.INVALID_REQUEST, "invalid request: "+err.Error()))
-		}
-		return err
 	}
-	c.workers.run(func() {
-		defer c.running.Done()
-		defer c.space.Release(weight)
-		r.serve()
-	})
-	return nil
+	if errors.Is(err, errDuplicateID) {
+		err = c.send(rpcError(m.id, mcp.INVALID_REQUEST, "invalid request: "+err.Error()))
+	}
+	return r, err
 }
 
 // begin makes a request known, so that it can be cancelled.
-func (c *client) begin(m message) (*request, error) {
+func (c *client) begin(m message, weight int64) (*request, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := idKey(m.id)
@@ -105,7 +108,7 @@ func (c *client) begin(m message) (*request, error) {
 	if c.requests[key] != nil {
 		return nil, errDuplicateID
 	}
-	r := &request{client: c, message: m, key: key}
+	r := &request{client: c, message: m, key: key, weight: weight, alone: len(c.requests) == 0}
 	r.ctx, r.cancel = context.WithCancel(c.ctx)
 	if c.account != nil {
 		r.slot = c.account.Begin(m.id, m.method)
@@ -162,7 +165,9 @@ type request struct {
 	*client
 	message
 	key     string
-	slot    int // in the connection's account
+	slot    int   // in the connection's account
+	weight  int64 // in client.space
+	alone   bool  // no other was in flight when it came
 	ctx     context.Context
 	cancel  context.CancelFunc
 	dropped atomic.Bool // cancelled by the client: it gets no answer
@@ -176,6 +181,22 @@ type request struct {
 func requestOf(ctx context.Context) *request {
 	r, _ := server.ClientSessionFromContext(ctx).(*request)
 	return r
+}
+
+// quick reports whether the request does not wait for what may be long.
+func (r *request) quick() bool {
+	if r.call == nil {
+		return false
+	}
+	t := r.server.tools[r.call.name]
+	return t != nil && !t.long
+}
+
+// run serves the request and gives its room back.
+func (r *request) run() {
+	defer r.running.Done()
+	defer r.space.Release(r.weight)
+	r.serve()
 }
 
 // serve carries the request out and answers it.

@@ -13,6 +13,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/tidwall/gjson"
 
+	"moorage/fsbridge"
 	"moorage/sandbox"
 )
 
@@ -21,13 +22,15 @@ import (
 const drainTime = CallTime + 3*time.Second
 
 // Lines is a connection of messages, a line each, that keeps account of which
-// of them are dealt with. A Server reads from one goroutine, writes one message
-// at a time, and ends requests from any goroutine.
+// of them are dealt with. A Server reads from one goroutine at a time, writes one
+// message at a time, and ends requests from any goroutine.
 type Lines interface {
 	// ReadLine returns the next line without its end, in memory of its own;
 	// TooLong for one over MessageMax; io.EOF after the last. What it returned
 	// before has been dealt with: it was begun, or answered, or wants no answer.
 	ReadLine() ([]byte, error)
+	// More reports whether a part of a further line is there already.
+	More() bool
 	// WriteLine writes a message with its end.
 	WriteLine(message []byte) error
 	// Begin notes, before it is carried out, that the line which was read last is
@@ -96,36 +99,51 @@ func (s *Server) ServeLines(ctx context.Context, l Lines, bot sandbox.Bot) error
 	return err
 }
 
-// readLines takes messages until the end of input.
+// readLines takes messages until the end of input. Who reads a quick call that is
+// alone carries it out.
 func (c *client) readLines(l Lines) error {
-	for {
-		line, err := l.ReadLine()
-		var long *tooLong
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.As(err, &long):
-			err = c.send(rpcError(long.id, mcp.INVALID_REQUEST, fmt.Sprintf("invalid request: a message has at most %d bytes; send large content in pieces", MessageMax)))
-		case err == nil && len(bytes.TrimSpace(line)) > 0:
-			err = c.acceptLine(line)
+	var relay fsbridge.Relay
+	err := relay.Run(func() (func(), error) {
+		work, err := c.readMessage(l)
+		if err != nil && !errors.Is(err, io.EOF) {
+			c.cancel(err) // which ends the work that Run waits for
 		}
-		if err != nil {
-			return err
-		}
+		return work, err
+	})
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
+	return err
 }
 
-func (c *client) acceptLine(line []byte) error {
+// readMessage takes a message, and returns what is left to do for it.
+func (c *client) readMessage(l Lines) (work func(), err error) {
+	line, err := l.ReadLine()
+	var long *tooLong
+	switch {
+	case errors.As(err, &long):
+		return nil, c.send(rpcError(long.id, mcp.INVALID_REQUEST, fmt.Sprintf("invalid request: a message has at most %d bytes; send large content in pieces", MessageMax)))
+	case err != nil || len(bytes.TrimSpace(line)) == 0:
+		return nil, err
+	}
 	m, bad := parseMessage(line)
 	switch {
 	case bad != nil:
-		return c.send(bad)
+		return nil, c.send(bad)
 	case len(m.id) > IDMax:
-		return c.send(rpcError(m.id, mcp.INVALID_REQUEST, fmt.Sprintf("invalid request: an id has at most %d bytes", IDMax)))
+		return nil, c.send(rpcError(m.id, mcp.INVALID_REQUEST, fmt.Sprintf("invalid request: an id has at most %d bytes", IDMax)))
 	case m.method == string(mcp.MethodInitialize) && len(m.raw) > HelloMax:
-		return c.send(rpcError(m.id, mcp.INVALID_REQUEST, fmt.Sprintf("invalid request: an initialize message has at most %d bytes", HelloMax)))
+		return nil, c.send(rpcError(m.id, mcp.INVALID_REQUEST, fmt.Sprintf("invalid request: an initialize message has at most %d bytes", HelloMax)))
 	}
-	return c.accept(c.ctx, m)
+	q, err := c.take(c.ctx, m)
+	switch {
+	case q == nil:
+		return nil, err
+	case q.alone && q.quick() && !l.More():
+		return q.run, nil
+	}
+	c.workers.run(q.run)
+	return nil, nil
 }
 
 // drain waits for the requests in flight.
@@ -155,6 +173,8 @@ type plainLines struct {
 }
 
 func (s *plainLines) ReadLine() ([]byte, error) { return readLine(s.buffer) }
+
+func (s *plainLines) More() bool { return s.buffer.Buffered() > 0 }
 
 func (s *plainLines) WriteLine(b []byte) error {
 	_, err := s.out.Write(b)

@@ -55,7 +55,9 @@
 // # Goroutines and locks
 //
 // A client owns one goroutine for each request in flight; its close cancels and
-// waits for them. A call's work runs in a goroutine of its own, which the call
+// waits for them. Over ServeConn the goroutine that reads carries out a quick
+// call that is alone, and another takes over the reading when that lasts
+// (fsbridge.Relay). A long call's work runs in a goroutine of its own, which the call
 // waits for unless its time has passed (call.go). The streamable transport's sweeper ends with [Server.Close].
 // client.mu guards a client's requests, client.out one write at a time; neither
 // is held when the other is taken. sessions.mu and Tokens.mu are leaves.

@@ -72,6 +72,9 @@ func (l *Lines) ReadLine() ([]byte, error) {
 	return line, nil
 }
 
+// More implements tools.Lines.
+func (l *Lines) More() bool { return l.hello != nil || l.in.read > l.in.consumed+l.in.line }
+
 // WriteLine implements tools.Lines.
 func (l *Lines) WriteLine(message []byte) error {
 	l.writing.Lock()
