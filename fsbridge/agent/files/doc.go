@@ -25,7 +25,10 @@
 // target's mode, owner and extended attributes, syncs it, renames it over the
 // target and syncs the directory. Through a symbolic link it is the link's target
 // that is replaced. An append to a file that exists is one write at its end and a
-// sync; when that fails half way the file is cut back to what it was. Writers of
+// sync; when that fails half way the file is cut back to what it was. The
+// temporary file is made like its target and synced before the path's lock is
+// taken, so that writers of one path share the disk's work; if the target has
+// changed by then, that is done again. Writers of
 // one path take turns from the check of the revision to the rename, so a
 // revision that was checked still holds then. Programs in the container do not
 // take turns with the agent.

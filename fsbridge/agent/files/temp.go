@@ -25,6 +25,9 @@ type temp struct {
 	fd   int
 	gone bool // renamed
 
+	own        *unix.Stat_t // as it was made; nil until asked for
+	attributes bool         // it was given extended attributes
+
 	size int64
 	hash hash.Hash
 }
@@ -75,30 +78,35 @@ func (p *temp) fill(ctx context.Context, src Source) error {
 
 func (p *temp) revision() string { return sumOf(p.hash.Sum(nil)) }
 
-// chown gives the file the owner that st has.
+// chown gives the file the owner that st has; without st, that which it had when
+// it was made.
 func (p *temp) chown(st *unix.Stat_t) error {
-	var own unix.Stat_t
-	if err := unix.Fstat(p.fd, &own); err != nil {
-		return err
-	}
-	if own.Uid == st.Uid && own.Gid == st.Gid {
+	switch {
+	case p.own == nil && st == nil:
 		return nil
+	case p.own == nil:
+		p.own = &unix.Stat_t{}
+		if err := unix.Fstat(p.fd, p.own); err != nil || p.own.Uid == st.Uid && p.own.Gid == st.Gid {
+			return err
+		}
+	case st == nil:
+		st = p.own
 	}
 	return unix.Fchown(p.fd, int(st.Uid), int(st.Gid))
 }
 
 // dress gives the file the mode, else what st and the open file from (below 0:
 // none) have of mode, owner and extended attributes; without st it is a new one.
-func (p *temp) dress(st *unix.Stat_t, from int, mode *uint32) error {
+func (p *temp) dress(st *unix.Stat_t, from int, mode *uint32) (err error) {
+	if err := p.chown(st); err != nil {
+		return err
+	}
 	own := uint32(newFileMode)
 	if st != nil {
 		own = permissions(st.Mode)
-		if err := p.chown(st); err != nil {
-			return err
-		}
 	}
 	if from >= 0 {
-		if err := nodes.CopyAttributes(p.fd, from); err != nil {
+		if p.attributes, err = nodes.CopyAttributes(p.fd, from); err != nil {
 			return err
 		}
 	}

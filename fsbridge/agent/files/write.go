@@ -60,6 +60,8 @@ type writing struct {
 	exists bool
 	seen   *unix.Stat_t // what was read, if the new content was made of that
 	temp   *temp
+	as     unix.Stat_t // what the temporary file was dressed as, zero for a new file
+	ready  bool        // it is dressed, and durable
 	res    fsbridge.WriteResult
 }
 
@@ -77,6 +79,11 @@ func (w *writing) run() error {
 	}
 	if err := w.fill(); err != nil {
 		return err
+	}
+	if !w.req.Append || !w.exists {
+		if err := w.prepare(); err != nil && !errors.Is(err, unix.ENOENT) { // it was deleted just now
+			return err
+		}
 	}
 	unlock, err := w.t.locks.lock(w.ctx, w.target.place())
 	if err != nil {
@@ -155,13 +162,45 @@ func (w *writing) fill() (err error) {
 	return w.temp.fill(w.ctx, w.src)
 }
 
-// replace puts the temporary file in the place of the target.
-func (w *writing) replace() error {
+// prepare makes the temporary file all that it is to be, durably. It comes before
+// the place's lock, so that those who write a file at once share the disk's work.
+func (w *writing) prepare() error {
 	if err := w.dress(); err != nil {
 		return err
 	}
-	if err := syncFile(w.temp.fd); err != nil {
-		return err
+	w.ready, w.as = true, unix.Stat_t{}
+	if w.exists {
+		w.as = w.st
+	}
+	return syncFile(w.temp.fd)
+}
+
+// prepared reports whether the temporary file is still what the target, which
+// may have become another, wants it to be.
+func (w *writing) prepared() bool {
+	switch {
+	case !w.ready || w.exists != (w.as.Mode != 0):
+		return false
+	case !w.exists || w.st.Ino == w.as.Ino && w.st.Ctim == w.as.Ctim:
+		return true
+	case w.st.Mode != w.as.Mode || w.st.Uid != w.as.Uid || w.st.Gid != w.as.Gid || w.temp.attributes:
+		return false
+	}
+	old, err := openAt(w.op, w.req.Path, w.dir, w.name, unix.O_NOFOLLOW)
+	if err != nil {
+		return false
+	}
+	defer old.close()
+	n, err := unix.Flistxattr(old.fd, nil)
+	return err == nil && n == 0
+}
+
+// replace puts the temporary file in the place of the target.
+func (w *writing) replace() error {
+	if !w.prepared() {
+		if err := w.prepare(); err != nil {
+			return err
+		}
 	}
 	if err := w.ctx.Err(); err != nil {
 		return err

@@ -13,15 +13,15 @@ const attributesMax = 64 << 10
 
 // CopyAttributes copies the extended attributes (access lists among them) of one
 // open node to another. Those that the agent may not set or that the file system
-// does not have are left out.
-func CopyAttributes(to, from int) error {
+// does not have are left out. It reports whether there were any.
+func CopyAttributes(to, from int) (some bool, err error) {
 	n, err := unix.Flistxattr(from, nil)
 	if err != nil || n == 0 {
-		return nil
+		return false, nil
 	}
 	list := make([]byte, attributesMax)
 	if n, err = unix.Flistxattr(from, list); err != nil {
-		return err
+		return false, err
 	}
 	value := make([]byte, attributesMax)
 	for _, name := range strings.Split(strings.TrimRight(string(list[:n]), "\x00"), "\x00") {
@@ -31,10 +31,10 @@ func CopyAttributes(to, from int) error {
 		}
 		err = unix.Fsetxattr(to, name, value[:k], 0)
 		if err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.EINVAL) {
-			return err
+			return true, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // dress gives an open node what st has of owner, mode and times. Where the owner

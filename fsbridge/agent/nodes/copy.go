@@ -191,7 +191,7 @@ func (c *copier) enter(name, as string) error {
 
 // leave finishes a directory and goes up.
 func (c *copier) leave(top *copyLevel) error {
-	err := CopyAttributes(c.dst.fd, c.src.fd)
+	_, err := CopyAttributes(c.dst.fd, c.src.fd)
 	if err == nil {
 		err = dress(c.dst.fd, &top.st)
 	}

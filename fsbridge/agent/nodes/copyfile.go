@@ -38,7 +38,7 @@ func (c *copier) file(name, as string) error {
 	if err := copyContent(c.ctx, to, from, st.Size); err != nil {
 		return err
 	}
-	if err := CopyAttributes(to, from); err != nil {
+	if _, err := CopyAttributes(to, from); err != nil {
 		return err
 	}
 	if err := dress(to, &st); err != nil {
