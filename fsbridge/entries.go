@@ -67,7 +67,7 @@ func ParseEntries(b []byte, count int) ([]Entry, error) {
 		return nil, errEntries
 	}
 	entries := make([]Entry, count)
-	p := entryParser{b: b}
+	p := entryParser{b: b, all: string(b)}
 	for i := range entries {
 		p.entry(&entries[i])
 	}
@@ -81,11 +81,12 @@ func ParseEntries(b []byte, count int) ([]Entry, error) {
 // it is bad, and all fields are zero.
 type entryParser struct {
 	b   []byte
+	all string // of which b is the end; texts are parts of it
 	bad bool
 }
 
 func (p *entryParser) entry(e *Entry) {
-	e.Name = Path(p.bytes(int(p.uint(maxPath))))
+	e.Name = p.text(int(p.uint(maxPath)))
 	fixed := p.bytes(2)
 	if len(fixed) < 2 || int(fixed[0]) >= len(entryTypes) || fixed[1] > 1 {
 		p.bad, p.b = true, nil
@@ -97,7 +98,7 @@ func (p *entryParser) entry(e *Entry) {
 	seconds, n := binary.Varint(p.b)
 	p.skip(n)
 	e.ModTime = time.Unix(seconds, int64(p.uint(999_999_999))).UTC()
-	e.Target = Path(p.bytes(int(p.uint(maxPath))))
+	e.Target = p.text(int(p.uint(maxPath)))
 	e.Children = int(p.uint(1<<31 - 1))
 }
 
@@ -127,4 +128,9 @@ func (p *entryParser) bytes(n int) []byte {
 	taken := p.b[:n]
 	p.b = p.b[n:]
 	return taken
+}
+
+func (p *entryParser) text(n int) Path {
+	from := len(p.all) - len(p.b)
+	return Path(p.all[from : from+len(p.bytes(n))])
 }

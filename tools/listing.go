@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
+	"time"
 
 	"moorage/fsbridge"
 )
@@ -88,24 +88,37 @@ func (f *listFacts) summary(offset int) string {
 // listing writes entries a line each, as many of them as fit one result.
 func listing(entries []fsbridge.Entry) (text string, n int) {
 	width := 1
-	for _, e := range entries {
-		width = max(width, len(strconv.FormatInt(e.Size, 10)))
+	for i := range entries {
+		width = max(width, len(strconv.FormatInt(entries[i].Size, 10)))
 	}
-	var b strings.Builder
-	for i, e := range entries {
-		line := fmt.Sprintf("%s %*d %s %s", modeString(e.Type, e.Mode), width, e.Size, stamp(e.ModTime), entryName(e))
-		if i > 0 && b.Len()+len(line) > ResultChars-1000 {
-			return b.String(), i
-		}
+	b := make([]byte, 0, 64*len(entries))
+	for i := range entries {
+		before := len(b)
 		if i > 0 {
-			b.WriteByte('\n')
+			b = append(b, '\n')
 		}
-		b.WriteString(line)
+		b = appendEntry(b, &entries[i], width)
+		if i > 0 && len(b)-1 > ResultChars-1000 {
+			return string(b[:before]), i
+		}
 	}
-	return b.String(), len(entries)
+	return string(b), len(entries)
 }
 
-func entryName(e fsbridge.Entry) string {
+// appendEntry appends an entry's line: mode, size in width columns, time, name.
+func appendEntry(b []byte, e *fsbridge.Entry, width int) []byte {
+	b = append(appendMode(b, e.Type, e.Mode), ' ')
+	var digits [20]byte
+	size := strconv.AppendInt(digits[:0], e.Size, 10)
+	for range width - len(size) {
+		b = append(b, ' ')
+	}
+	b = append(append(b, size...), ' ')
+	b = append(e.ModTime.UTC().AppendFormat(b, time.RFC3339), ' ')
+	return append(b, entryName(e)...)
+}
+
+func entryName(e *fsbridge.Entry) string {
 	name := show(e.Name)
 	switch {
 	case e.Type == fsbridge.TypeSymlink:
@@ -118,22 +131,18 @@ func entryName(e fsbridge.Entry) string {
 	return name
 }
 
-// modeString writes a mode as ls does.
-func modeString(kind string, mode uint32) string {
-	types := map[string]byte{
-		fsbridge.TypeDirectory: 'd', fsbridge.TypeSymlink: 'l', fsbridge.TypeFIFO: 'p',
-		fsbridge.TypeSocket: 's', fsbridge.TypeCharDevice: 'c', fsbridge.TypeBlockDevice: 'b',
-	}
-	b := []byte("-rwxrwxrwx")
-	if t, ok := types[kind]; ok {
-		b[0] = t
-	}
+// appendMode appends a mode as ls writes it.
+func appendMode(b []byte, kind string, mode uint32) []byte {
+	from := len(b)
+	b = append(b, "-rwxrwxrwx"...)
+	m := b[from:]
+	m[0] = typeLetter(kind)
 	for i := range 9 {
 		if mode&(1<<(8-i)) == 0 {
-			b[i+1] = '-'
+			m[i+1] = '-'
 		}
 	}
-	for i, special := range []struct {
+	for i, special := range [3]struct {
 		bit  uint32
 		char byte
 	}{{0o4000, 's'}, {0o2000, 's'}, {0o1000, 't'}} {
@@ -141,10 +150,28 @@ func modeString(kind string, mode uint32) string {
 			continue
 		}
 		at := 3 * (i + 1)
-		if b[at] == '-' {
+		if m[at] == '-' {
 			special.char -= 'a' - 'A'
 		}
-		b[at] = special.char
+		m[at] = special.char
 	}
-	return string(b)
+	return b
+}
+
+func typeLetter(kind string) byte {
+	switch kind {
+	case fsbridge.TypeDirectory:
+		return 'd'
+	case fsbridge.TypeSymlink:
+		return 'l'
+	case fsbridge.TypeFIFO:
+		return 'p'
+	case fsbridge.TypeSocket:
+		return 's'
+	case fsbridge.TypeCharDevice:
+		return 'c'
+	case fsbridge.TypeBlockDevice:
+		return 'b'
+	}
+	return '-'
 }

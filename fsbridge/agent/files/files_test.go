@@ -279,11 +279,30 @@ func TestBigWalkIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	entries, err := l.entries(root)
+	entries, err := l.entries(int(root.Fd()))
 	if err == nil {
-		err = l.walk(root, entries, "", l.depth)
+		err = l.walk(int(root.Fd()), entries, "", l.depth)
 	}
 	if err != nil || !l.res.TotalIsMin || l.res.Total != 20 {
 		t.Errorf("got %d entries, %+v, %v", l.res.Total, l.res.TotalIsMin, err)
+	}
+}
+
+// TestUnknownKindIsLookedUp as some file systems do not say it in the directory.
+func TestUnknownKindIsLookedUp(t *testing.T) {
+	dir, err := openDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := unix.Mkfifo(filepath.Join(dir.Name(), "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := dirent{"pipe", unix.DT_UNKNOWN}
+	if !d.look(int(dir.Fd())) || d.typeName() != fsbridge.TypeFIFO {
+		t.Errorf("it is taken for a %s", d.typeName())
+	}
+	if d = (dirent{"gone", unix.DT_UNKNOWN}); d.look(int(dir.Fd())) {
+		t.Error("what is not there is found")
 	}
 }

@@ -3,9 +3,6 @@ package files
 import (
 	"context"
 	"errors"
-	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +18,6 @@ const (
 	bigFolder = 1000
 	// pageBytes is the most data of one page.
 	pageBytes = fsbridge.MaxData
-	readBatch = 1024 // names that are read from a directory at a time
 )
 
 // List returns a page of a directory's entries, sorted by name, each directory
@@ -38,9 +34,11 @@ func (t *Tree) List(ctx context.Context, req *fsbridge.ListRequest) (fsbridge.Li
 	}
 	defer root.Close()
 	l := newListing(ctx, req)
-	entries, err := l.entries(root)
+	fd := int(root.Fd())
+	entries, err := l.entries(fd)
 	if err == nil {
-		err = l.walk(root, entries, "", l.depth)
+		l.res.Entries = make([]fsbridge.Entry, 0, min(len(entries), l.limit))
+		err = l.walk(fd, entries, "", l.depth)
 	}
 	if err != nil {
 		return fsbridge.ListResult{}, fsbridge.NewError(fsbridge.OpList, req.Path, err)
@@ -67,22 +65,23 @@ func newListing(ctx context.Context, req *fsbridge.ListRequest) *listing {
 		l.limit = fsbridge.ListMax
 	}
 	l.depth = min(l.depth, fsbridge.DepthMax)
-	l.res = fsbridge.ListResult{Path: req.Path, Entries: []fsbridge.Entry{}}
+	l.res = fsbridge.ListResult{Path: req.Path}
 	return l
 }
 
 // walk adds the entries of d, and those below them as deep as depth. prefix is
 // d's name below the root with a slash after it, or "".
-func (l *listing) walk(d *os.File, entries []fs.DirEntry, prefix string, depth int) error {
-	for _, e := range entries {
+func (l *listing) walk(d int, entries []dirent, prefix string, depth int) error {
+	for i := range entries {
 		if err := l.ctx.Err(); err != nil {
 			return err
 		}
+		e := &entries[i]
 		slot := l.add(d, prefix, e)
-		if !e.IsDir() || depth <= 1 {
+		if e.kind != unix.DT_DIR || depth <= 1 {
 			continue
 		}
-		if err := l.below(d, e.Name(), prefix, depth-1, slot); err != nil {
+		if err := l.below(d, e.name, prefix, depth-1, slot); err != nil {
 			return err
 		}
 	}
@@ -90,40 +89,38 @@ func (l *listing) walk(d *os.File, entries []fs.DirEntry, prefix string, depth i
 }
 
 // entries reads a directory, sorted, as far as the walk may go.
-func (l *listing) entries(d *os.File) ([]fs.DirEntry, error) {
-	var all []fs.DirEntry
-	for l.left > 0 {
-		batch, err := d.ReadDir(min(readBatch, l.left))
-		l.left -= len(batch)
-		all = append(all, batch...)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil && len(batch) == 0 {
+func (l *listing) entries(d int) (all []dirent, err error) {
+	for more := true; more && l.left > 0; {
+		had := len(all)
+		if all, more, err = readDir(d, all); err != nil {
 			return nil, err
 		}
+		if over := len(all) - had - l.left; over > 0 {
+			all = all[:len(all)-over]
+		}
+		l.left -= len(all) - had
 		if err := l.ctx.Err(); err != nil {
 			return nil, err
 		}
 	}
 	l.res.TotalIsMin = l.res.TotalIsMin || l.left == 0
 	if !l.req.Hidden {
-		all = slices.DeleteFunc(all, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), ".") })
+		all = slices.DeleteFunc(all, func(e dirent) bool { return strings.HasPrefix(e.name, ".") })
 	}
-	slices.SortFunc(all, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	slices.SortFunc(all, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
 	return all, nil
 }
 
 // below lists what is in the directory name of d, unless it is too big or may
 // not be read; slot is its own entry if that is on the page.
-func (l *listing) below(d *os.File, name, prefix string, depth int, slot *fsbridge.Entry) error {
+func (l *listing) below(d int, name, prefix string, depth int, slot *fsbridge.Entry) error {
 	sub, err := openBelow(d, name)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil // it has become another since it was seen
 	}
-	var entries []fs.DirEntry
+	var entries []dirent
 	if err == nil {
-		defer sub.Close()
+		defer unix.Close(sub)
 		entries, err = l.entries(sub)
 	}
 	switch {
@@ -147,28 +144,24 @@ func omit(slot *fsbridge.Entry, children int) {
 }
 
 // openBelow opens the directory name of d, not following a link.
-func openBelow(d *os.File, name string) (*os.File, error) {
-	var fd int
-	err := retry(func() (err error) {
-		fd, err = unix.Openat(int(d.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+func openBelow(d int, name string) (fd int, err error) {
+	err = retry(func() (err error) {
+		fd, err = unix.Openat(d, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), d.Name()+"/"+name), nil
+	return fd, err
 }
 
 // add counts an entry, and returns it if it is on the page. Only entries on the
 // page are looked at.
-func (l *listing) add(d *os.File, prefix string, e fs.DirEntry) *fsbridge.Entry {
+func (l *listing) add(d int, prefix string, e *dirent) *fsbridge.Entry {
 	at := l.res.Total
 	l.res.Total++
 	if at < l.req.Offset || l.full {
 		return nil
 	}
-	entry := fsbridge.Entry{Name: fsbridge.Path(prefix + e.Name()), Type: typeOfEntry(e.Type())}
-	describe(&entry, int(d.Fd()), e.Name())
+	entry := fsbridge.Entry{Name: fsbridge.Path(prefix + e.name), Type: e.typeName()}
+	describe(&entry, d, e.name)
 	size := entryBytes(&entry)
 	if len(l.res.Entries) >= l.limit || len(l.res.Entries) > 0 && l.bytes+size > pageBytes {
 		l.full = true
@@ -197,22 +190,4 @@ func describe(e *fsbridge.Entry, dir int, name string) {
 			e.Target = fsbridge.Path(buf[:n])
 		}
 	}
-}
-
-func typeOfEntry(m fs.FileMode) string {
-	switch {
-	case m&fs.ModeDir != 0:
-		return fsbridge.TypeDirectory
-	case m&fs.ModeSymlink != 0:
-		return fsbridge.TypeSymlink
-	case m&fs.ModeNamedPipe != 0:
-		return fsbridge.TypeFIFO
-	case m&fs.ModeSocket != 0:
-		return fsbridge.TypeSocket
-	case m&fs.ModeCharDevice != 0:
-		return fsbridge.TypeCharDevice
-	case m&fs.ModeDevice != 0:
-		return fsbridge.TypeBlockDevice
-	}
-	return fsbridge.TypeFile
 }
