@@ -60,7 +60,7 @@ func (c *Client) begin(ctx context.Context, l *call, params any, data []byte) er
 	var js []byte
 	if params != nil {
 		var err error
-		if js, err = json.Marshal(params); err != nil {
+		if js, err = Encode(params); err != nil {
 			return fmt.Errorf("%v: encode parameters: %w: %w", l.op, ErrInvalid, err)
 		}
 	}
@@ -138,7 +138,7 @@ func (c *Client) answer(l *call, result any) ([]byte, error) {
 	case result == nil:
 		return l.data, nil
 	}
-	if err := json.Unmarshal(l.json, result); err != nil {
+	if err := Decode(l.json, result); err != nil {
 		return nil, c.broken(l.op, "result: "+err.Error())
 	}
 	return l.data, nil

@@ -61,8 +61,10 @@
 //	15 follow FollowRequest input                  FollowResult, output
 //	16 processes none                              ProcessesResult
 //
-// The entries of a list and the matches of a search are data in forms of their
-// own (see AppendEntries and AppendMatches).
+// Where a frame has JSON, the parameters and results of read, write, list and
+// stat have a compact form instead (see Encode), which begins with a byte 0; both
+// ends take both. The entries of a list and the matches of a search are data in
+// forms of their own (see AppendEntries and AppendMatches).
 // An agent answers an operation that it does not know with an error. A request
 // with Stream set is followed by data frames and one end; all others come whole.
 // Data of a stream is never empty. Either end may meet frames for a request that

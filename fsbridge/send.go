@@ -3,7 +3,6 @@ package fsbridge
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,9 +58,9 @@ func (c *Conn) Write(ctx context.Context, h Header, js, data []byte) (sent bool,
 	return true, c.handOver(ctx)
 }
 
-// WriteJSON is Write with v as the JSON.
+// WriteJSON is Write with v as the JSON, or in its compact form if it has one.
 func (c *Conn) WriteJSON(ctx context.Context, h Header, v any, data []byte) error {
-	js, err := json.Marshal(v)
+	js, err := Encode(v)
 	if err != nil {
 		return fmt.Errorf("encode %v: %w", h.Kind, err)
 	}

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"path/filepath"
 	"testing"
@@ -121,6 +122,22 @@ func BenchmarkSlices100MB(b *testing.B) {
 				b.Fatal(err)
 			}
 			off = res.NextByte
+		}
+	}
+}
+
+func BenchmarkList100(b *testing.B) {
+	dir := b.TempDir()
+	c := connect(b, newAgent(b), dir)
+	for i := range 100 {
+		if _, err := c.Write(b.Context(), fsbridge.WriteRequest{Path: fsbridge.Path(fmt.Sprintf("f%d", i))}, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.List(b.Context(), fsbridge.ListRequest{Path: "."}); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

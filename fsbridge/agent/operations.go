@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"encoding/json"
-
 	"moorage/fsbridge"
 	"moorage/fsbridge/agent/files"
 	"moorage/fsbridge/agent/search"
@@ -123,7 +121,7 @@ type streamer interface{ Streamed() bool }
 func parser[P any](of func(*P) paths) func(fsbridge.Path, []byte) (any, bool, error) {
 	return func(base fsbridge.Path, js []byte) (any, bool, error) {
 		p := new(P)
-		if err := json.Unmarshal(js, p); err != nil {
+		if err := fsbridge.Decode(js, p); err != nil {
 			return nil, false, err
 		}
 		for _, path := range of(p) {
