@@ -17,7 +17,7 @@ var textTypes = map[string]string{
 	".kt": "text/x-kotlin", ".md": "text/markdown", ".mjs": "text/javascript", ".patch": "text/x-diff",
 	".php": "text/x-php", ".py": "text/x-python", ".rb": "text/x-ruby", ".rs": "text/x-rust",
 	".sh": "text/x-shellscript", ".sql": "application/sql", ".svg": "image/svg+xml", ".toml": "application/toml",
-	".ts": "text/typescript", ".tsx": "text/tsx", ".xml": "text/xml", ".yaml": "application/yaml", ".yml": "application/yaml",
+	".ts": "text/typescript", ".tsx": "text/tsx", ".txt": "text/plain; charset=utf-8", ".xml": "text/xml", ".yaml": "application/yaml", ".yml": "application/yaml",
 }
 
 // mimeType tells a file's type by its name where its first bytes are text, and
