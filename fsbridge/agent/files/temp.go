@@ -27,6 +27,8 @@ type temp struct {
 
 	own        *unix.Stat_t // as it was made; nil until asked for
 	attributes bool         // it was given extended attributes
+	ready      bool         // it is dressed, and durable
+	as         unix.Stat_t  // what it was dressed as then, zero for a new file
 
 	size int64
 	hash hash.Hash

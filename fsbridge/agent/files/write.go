@@ -60,8 +60,6 @@ type writing struct {
 	exists bool
 	seen   *unix.Stat_t // what was read, if the new content was made of that
 	temp   *temp
-	as     unix.Stat_t // what the temporary file was dressed as, zero for a new file
-	ready  bool        // it is dressed, and durable
 	res    fsbridge.WriteResult
 }
 
@@ -168,9 +166,9 @@ func (w *writing) prepare() error {
 	if err := w.dress(); err != nil {
 		return err
 	}
-	w.ready, w.as = true, unix.Stat_t{}
+	w.temp.ready, w.temp.as = true, unix.Stat_t{}
 	if w.exists {
-		w.as = w.st
+		w.temp.as = w.st
 	}
 	return syncFile(w.temp.fd)
 }
@@ -178,12 +176,12 @@ func (w *writing) prepare() error {
 // prepared reports whether the temporary file is still what the target, which
 // may have become another, wants it to be.
 func (w *writing) prepared() bool {
-	switch {
-	case !w.ready || w.exists != (w.as.Mode != 0):
+	switch as := &w.temp.as; {
+	case !w.temp.ready || w.exists != (as.Mode != 0):
 		return false
-	case !w.exists || w.st.Ino == w.as.Ino && w.st.Ctim == w.as.Ctim:
+	case !w.exists || w.st.Ino == as.Ino && w.st.Ctim == as.Ctim:
 		return true
-	case w.st.Mode != w.as.Mode || w.st.Uid != w.as.Uid || w.st.Gid != w.as.Gid || w.temp.attributes:
+	case w.st.Mode != as.Mode || w.st.Uid != as.Uid || w.st.Gid != as.Gid || w.temp.attributes:
 		return false
 	}
 	old, err := openAt(w.op, w.req.Path, w.dir, w.name, unix.O_NOFOLLOW)
