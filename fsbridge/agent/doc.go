@@ -18,7 +18,7 @@
 // credit, and more than MaxInFlight requests end the connection. When the
 // connection ends, every request is cancelled, except that commands which run go
 // on. The socket is used by plain system calls, without the runtime's poller,
-// which saves the half of the wake-ups (socket.go).
+// which would wake up for nothing (socket.go).
 //
 // # Threads
 //
