@@ -69,9 +69,6 @@ func clean(s string, max int) string { return escape(s, max, "; ", `\t`) }
 // clean, but whole, and a tab stays one.
 func cleanLine(s string) string { return escape(s, math.MaxInt, `\n`, "\t") }
 
-// cleanLines makes lines of a file harmless; each stays one.
-func cleanLines(s string) string { return escape(s, math.MaxInt, "\n", "\t") }
-
 func escape(s string, max int, newline, tab string) string {
 	var b strings.Builder
 	for i, w := 0, 0; i < len(s); i += w {

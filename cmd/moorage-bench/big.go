@@ -49,7 +49,7 @@ func (b *bench) startBig(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find the agent: %w", err)
 	}
-	dir := filepath.Join(b.dir, "bridge")
+	dir := filepath.Join(b.dir, "b") // short, for sockets
 	b.big = &big{dir: dir, path: filepath.Join(b.dataDir(), bigFile), buffer: make([]byte, bridge.SliceBytes)}
 	if b.big.client, err = client.Start(ctx, "bridge", self, bridgeArg, dir, bin); err != nil {
 		return err
