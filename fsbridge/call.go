@@ -22,6 +22,8 @@ type call struct {
 	err        error // the connection ended
 
 	abandoned bool // under Client.mu: the caller has gone, the answer is dropped
+	direct    bool // its caller may read the answer itself
+	reads     bool // it does
 }
 
 func newCall(op Op) *call { return &call{op: op, done: make(chan struct{})} }
@@ -46,9 +48,12 @@ func (l *call) fail(err error) {
 // decoded into result unless that is nil; its data is returned.
 func (c *Client) call(ctx context.Context, op Op, params any, data []byte, result any) ([]byte, error) {
 	l := newCall(op)
+	l.direct = true
 	if err := c.begin(ctx, l, params, data); err != nil {
+		c.stopReading(l)
 		return nil, err
 	}
+	c.readAnswer(ctx, l)
 	return c.finish(ctx, l, result)
 }
 
@@ -91,6 +96,7 @@ func (c *Client) register(l *call) error {
 	c.lastID++
 	l.id = c.lastID
 	c.calls[l.id] = l
+	c.chooseReader(l)
 	return nil
 }
 

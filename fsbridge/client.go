@@ -26,6 +26,10 @@ type Client struct {
 	lastID    uint64
 	abandoned int
 	err       error // why it ended; nil while it is open
+	reader    reader
+	direct    uint64 // how often a caller has become the reader
+
+	wake chan struct{} // the receiver is the reader again
 }
 
 // Connect reads the agent's hello, answers it with w, and starts a goroutine
@@ -49,6 +53,7 @@ func connect(ctx context.Context, conn *Conn, w Welcome) (*Client, error) {
 		hello: hello,
 		done:  make(chan struct{}),
 		calls: make(map[uint64]*call),
+		wake:  make(chan struct{}, 1),
 	}
 	c.wg.Go(c.receive)
 	return c, nil
@@ -121,6 +126,9 @@ func (c *Client) receive() {
 		}
 		if err != nil {
 			c.fail(err)
+			return
+		}
+		if !c.rest() {
 			return
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -96,6 +98,38 @@ func (c *Conn) Read(f *Frame) error {
 // Buffered reports whether a part of the next frame has been received. Only who
 // reads may ask.
 func (c *Conn) Buffered() bool { return c.br.Buffered() > 0 }
+
+// pollable reports whether poll works on the stream.
+func (c *Conn) pollable() bool { return c.raw != nil }
+
+// poll waits, on the thread of its caller, until there is something to read or
+// the connection has ended, at most for as long. It reports whether that is so.
+func (c *Conn) poll(most time.Duration) (ready bool) {
+	if most <= 0 {
+		return false
+	}
+	timeout := unix.NsecToTimespec(int64(most))
+	err := c.raw.Control(func(fd uintptr) {
+		n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, &timeout, nil)
+		ready = n > 0 && err == nil
+	})
+	return ready || err != nil // Read says what is wrong with it
+}
+
+// whole reports whether Read would not wait, when there is something to read:
+// the next frame is there, or is none.
+func (c *Conn) whole() bool {
+	if _, err := c.br.Peek(1); err != nil {
+		return true
+	}
+	n := c.br.Buffered()
+	if n < HeaderSize {
+		return false
+	}
+	raw, _ := c.br.Peek(HeaderSize) // it is buffered
+	h, err := ParseHeader(raw)
+	return err != nil || n >= HeaderSize+h.JSONLen+h.DataLen
+}
 
 // peek is br.Peek under the stall timeout.
 func (c *Conn) peek(n int) ([]byte, error) {
