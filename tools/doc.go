@@ -20,8 +20,8 @@
 // of facts, and a method. The input struct is the schema: package reflect reads
 // its tags once, at construction, and from then on the same description makes
 // the JSON schema that clients see, checks the arguments, words what is wrong
-// with them, and fills the struct. A family of tools is one file: containers.go,
-// files.go, commands.go.
+// with them, and fills the struct. A family of tools is one file, as containers.go,
+// searching.go or tree.go.
 //
 // # A call
 //
