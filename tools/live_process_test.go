@@ -109,3 +109,11 @@ func TestProcessOutputInParts(t *testing.T) {
 		t.Errorf("joined it has %d bytes, want %d", joined.Len(), want.Len())
 	}
 }
+
+// TestNoProcess: an empty list is one.
+func TestNoProcess(t *testing.T) {
+	l := newLive(t, sandbox.Options{})
+	r := l.call(t, "process", args{"action": "list"})
+	r.wants(t, args{"processes": "[]"})
+	has(t, r.text(), "[0 of 0 processes; ")
+}

@@ -82,7 +82,7 @@ type processFacts struct {
 	*processState
 	Matched   *bool           `json:"matched,omitempty"`
 	More      bool            `json:"more,omitempty"`
-	Processes []processListed `json:"processes,omitempty" schema:"-"`
+	Processes []processListed `json:"processes,omitzero" schema:"-"`
 }
 
 type processListed struct {
