@@ -30,8 +30,10 @@
 // taken, so that writers of one path share the disk's work; if the target has
 // changed by then, that is done again. Writers of
 // one path take turns from the check of the revision to the rename, so a
-// revision that was checked still holds then. Programs in the container do not
-// take turns with the agent.
+// revision that was checked still holds then. Containers that share a mount have
+// an agent each: between the last look at what a change was made of and its
+// rename an agent holds the directory's flock (turn), and a change of what is no
+// longer there is made anew. Programs do not take turns with agents.
 //
 // Names of temporary files carry the agent's boot id. The directories that had
 // one are noted, without a sync, in a file of the spool; the next agent removes
@@ -63,7 +65,8 @@
 //
 // A place's lock (locks) is held over the end of a write, and over the whole of
 // an edit, a patch, a move and a deletion. Who needs several takes them in the
-// order of place.compare. Under them, for one file at a time, the turn of large
+// order of place.compare. Under them a directory's turn is taken, for a look and
+// a rename; it is the lock of the place without a name. Under them, for one file at a time, the turn of large
 // files (Tree.large) is taken. The mutexes in locks, revisions and journal are
 // leaves: nothing else is taken and nothing waits under them.
 package files

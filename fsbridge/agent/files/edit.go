@@ -10,9 +10,9 @@ import (
 	"moorage/fsbridge/agent/text"
 )
 
-// editTries is how often an edit is made anew because a program has changed the
-// file meanwhile.
-const editTries = 5
+// changeTries is how often a change is made anew because a program, or the agent
+// of another container, has changed the file meanwhile.
+const changeTries = 20
 
 // Edit replaces passages of a regular file, which is read under its place's lock.
 // The data is the change as a unified diff. After an error nothing has changed.
@@ -62,7 +62,7 @@ func (e *editing) run() error {
 	if err != nil {
 		return err
 	}
-	for range editTries {
+	for range changeTries {
 		if err = e.commit(); !errors.Is(err, errChanged) {
 			break
 		}

@@ -3,6 +3,7 @@ package files
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -23,10 +24,8 @@ func (p *patching) commit() error {
 		return err
 	}
 	p.plan()
-	for i, s := range p.steps {
-		if err := s.do(); err != nil {
-			return p.undo(i, s.path, err)
-		}
+	if err := p.apply(); err != nil {
+		return err
 	}
 	synced := make(map[place]bool)
 	for _, s := range p.order {
@@ -40,6 +39,47 @@ func (p *patching) commit() error {
 		}
 	}
 	return nil
+}
+
+// apply does the steps, or none, in the turns of all directories.
+func (p *patching) apply() error {
+	done, err := p.turns()
+	if err != nil {
+		return err
+	}
+	defer done()
+	for i, s := range p.steps {
+		if err := s.do(); err != nil {
+			return p.undo(i, s.path, err)
+		}
+	}
+	return nil
+}
+
+// turns takes the turn of each directory, in an order that all patches have.
+func (p *patching) turns() (done func(), err error) {
+	spots := slices.Clone(p.order)
+	at := func(s *spot) place { return placeOf(&s.target.st, "") }
+	slices.SortFunc(spots, func(a, b *spot) int { return at(a).compare(at(b)) })
+	spots = slices.CompactFunc(spots, func(a, b *spot) bool { return at(a) == at(b) })
+	var taken []func()
+	done = func() {
+		for _, d := range taken {
+			d()
+		}
+	}
+	for _, s := range spots {
+		if s.absent {
+			continue
+		}
+		d, err := p.t.turn(p.ctx, &s.target)
+		if err != nil {
+			done()
+			return nil, err
+		}
+		taken = append(taken, d)
+	}
+	return done, nil
 }
 
 // plan makes the steps in their order.

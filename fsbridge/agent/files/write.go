@@ -58,7 +58,7 @@ type writing struct {
 	target             // where it goes
 	st     unix.Stat_t // of what is there
 	exists bool
-	seen   *unix.Stat_t // what was read, if the new content was made of that
+	seen   *unix.Stat_t // what was read, if the change holds only for that
 	temp   *temp
 	res    fsbridge.WriteResult
 }
@@ -87,8 +87,15 @@ func (w *writing) run() error {
 	if err != nil {
 		return err
 	}
-	err = w.commit()
+	for range changeTries {
+		if err = w.commit(); !errors.Is(err, errChanged) {
+			break
+		}
+	}
 	unlock()
+	if errors.Is(err, errChanged) {
+		return w.conflict("a program keeps changing it", *w.req.IfRevision)
+	}
 	if err != nil {
 		return err
 	}
@@ -143,6 +150,7 @@ func (w *writing) checkRevision(want string) error {
 	case want != d.revision:
 		return w.conflict("its revision is "+d.revision, d.revision)
 	}
+	w.seen = &f.st
 	return nil
 }
 
@@ -203,6 +211,11 @@ func (w *writing) replace() error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
+	done, err := w.t.turn(w.ctx, &w.target)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if w.seen != nil && !unchanged(w.dir, w.name, w.seen) {
 		return errChanged
 	}
@@ -217,7 +230,7 @@ func (w *writing) rename() error {
 	if w.req.IfRevision != nil && *w.req.IfRevision == "" {
 		switch err := w.temp.rename(unix.RENAME_NOREPLACE); err {
 		case unix.EEXIST:
-			return w.conflict("it exists", "")
+			return w.checkRevision("")
 		case unix.EINVAL, unix.ENOSYS: // not every file system knows the flag
 		default:
 			return err
