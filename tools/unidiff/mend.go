@@ -22,7 +22,7 @@ type mender struct {
 // mend returns the text with right counts in every hunk header and names without
 // prefixes.
 func mend(text string) (string, error) {
-	m := &mender{lines: splitLines(unfence(text))}
+	m := &mender{lines: splitLines(lineFeeds(unfence(text)))}
 	for m.at < len(m.lines) {
 		line := m.lines[m.at]
 		switch {
@@ -50,6 +50,17 @@ func splitLines(text string) []string {
 		lines[last] += "\n"
 	}
 	return lines
+}
+
+// lineFeeds makes CR LF a plain LF in a text of which each line ends so, the
+// headers too: that is how the text came, and says nothing about the files, whose
+// own line ends stay. In a diff of such files only the lines of hunks have CR LF.
+func lineFeeds(text string) string {
+	rest := strings.TrimSuffix(text, "\n")
+	if n := strings.Count(rest, "\n"); n == 0 || n != strings.Count(rest, "\r\n") {
+		return text
+	}
+	return strings.ReplaceAll(text, "\r\n", "\n")
 }
 
 // unfence takes a Markdown fence off the text.

@@ -37,6 +37,20 @@ func TestParse(t *testing.T) {
 			"--- /data/x\n+++ /data/x\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n",
 			[]fsbridge.FilePatch{{Action: "modify", Old: "/data/x", New: "/data/x", Hunks: change}},
 		},
+		"all of it with CR LF": {
+			"--- a/x\r\n+++ b/x\r\n@@ -1,2 +1,2 @@\r\n a\r\n-b\r\n+c\r\n",
+			[]fsbridge.FilePatch{{Action: "modify", Old: "x", New: "x", Hunks: change}},
+		},
+		"all of it with CR LF but the last": {
+			"diff --git a/x b/y\r\nrename from x\r\nrename to y\r\n--- a/x\r\n+++ b/y\r\n@@ -1,2 +1,2 @@\r\n a\r\n-b\r\n+c",
+			[]fsbridge.FilePatch{{Action: "rename", Old: "x", New: "y", Hunks: change}},
+		},
+		"lines with CR LF": {
+			"--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n a\r\n-b\r\n+c\r\n",
+			[]fsbridge.FilePatch{{Action: "modify", Old: "x", New: "x", Hunks: []fsbridge.Hunk{
+				{Start: 1, Lines: []string{" a\r\n", "-b\r\n", "+c\r\n"}},
+			}}},
+		},
 		"wrong counts": {
 			"--- a/x\n+++ b/x\n@@ -1,9 +1,1 @@\n a\n-b\n+c\n\n--- a/y\n+++ b/y\n@@ -1 +1 @@\n a\n-b\n+c\n",
 			[]fsbridge.FilePatch{
