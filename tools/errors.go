@@ -179,9 +179,11 @@ func explainInside(e *fsbridge.Error) *failure {
 	switch {
 	case errors.Is(e, fs.ErrNotExist) && e.Parent != "":
 		f.hint = missingHint(e)
-	case f.code == conflict && e.Code == fsbridge.CodeConflict && e.Revision == "":
+	case e.Code == fsbridge.CodeConflict && e.Op == fsbridge.OpPatch.String():
+		f.hint = "Read the file again and make the patch anew"
+	case e.Code == fsbridge.CodeConflict && e.Revision == "":
 		f.cause, f.hint = path+" does not exist", `Call again with if_revision "" to make it`
-	case f.code == conflict && e.Code == fsbridge.CodeConflict:
+	case e.Code == fsbridge.CodeConflict:
 		f.cause = fmt.Sprintf("%s has changed: its revision is now %s", path, clean(e.Revision, 100))
 		f.hint = "Read it again, and give that revision as if_revision"
 	}

@@ -26,6 +26,10 @@ func TestErrorsAsTheyAreShown(t *testing.T) {
 		want      string
 	}{
 		{missing, "", `not_found: read /data/mian.go: no such file or directory. The nearest directory that exists is /data, which has main.go, "a\x1bb".`},
+		{&fsbridge.Error{Op: "patch", Path: "/x", Code: fsbridge.CodeConflict, Message: "a program has changed it meanwhile", Revision: "abc"}, "",
+			`conflict: patch /x: a program has changed it meanwhile. Read the file again and make the patch anew.`},
+		{&fsbridge.Error{Op: "patch", Path: "/x", Code: fsbridge.CodeConflict, Message: "a program has changed it meanwhile"}, "",
+			`conflict: patch /x: a program has changed it meanwhile. Read the file again and make the patch anew.`},
 		{&fsbridge.Error{Op: "write", Path: "/x", Code: fsbridge.CodeConflict, Revision: "abc"}, "", `conflict: /x has changed: its revision is now abc. Read it again, and give that revision as if_revision.`},
 		{&fsbridge.Error{Op: "write", Path: "/x", Code: fsbridge.CodeConflict}, "", `conflict: /x does not exist. Call again with if_revision "" to make it.`},
 		{&fsbridge.Error{Op: "read", Path: "/tmp", Code: fsbridge.CodeIO, Errno: syscall.EISDIR, Message: "is a directory"}, "", `invalid_argument: read /tmp: is a directory. It is a directory; list it with fs_list.`},
