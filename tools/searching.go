@@ -273,6 +273,8 @@ func (f *grepFacts) summary(req *fsbridge.GrepRequest) string {
 	switch {
 	case f.Matches == 0:
 		found = fmt.Sprintf("no match in %s below %s", count(int64(f.Searched), "file"), f.Path)
+	case f.Returned == 0 && int64(req.Offset) < total:
+		found += ", but they could not be read again to show them: the files changed meanwhile, or their paths are too long"
 	case f.Returned == 0:
 		found = fmt.Sprintf("nothing from offset %d on; %s", req.Offset, found)
 	case int64(f.Returned) < total:
