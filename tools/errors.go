@@ -178,7 +178,11 @@ func explainInside(e *fsbridge.Error) *failure {
 	f.passages = e.Passages
 	switch {
 	case errors.Is(e, fs.ErrNotExist) && e.Parent != "":
-		f.hint = missingHint(e)
+		if f.hint = missingHint(e); e.Op == fsbridge.OpPatch.String() {
+			f.hint += "; a file that the patch makes has --- /dev/null as its old name, a rename the lines rename from and rename to"
+		}
+	case f.code == alreadyExists && e.Op == fsbridge.OpPatch.String():
+		f.hint = "Change what is there by hunks with --- a/FILE and +++ b/FILE, or delete it before"
 	case e.Code == fsbridge.CodeConflict && e.Op == fsbridge.OpPatch.String():
 		f.hint = "Read the file again and make the patch anew"
 	case e.Code == fsbridge.CodeConflict && e.Revision == "":

@@ -26,6 +26,10 @@ func TestErrorsAsTheyAreShown(t *testing.T) {
 		want      string
 	}{
 		{missing, "", `not_found: read /data/mian.go: no such file or directory. The nearest directory that exists is /data, which has main.go, "a\x1bb".`},
+		{&fsbridge.Error{Op: "patch", Path: "/data/new.go", Code: fsbridge.CodeIO, Errno: syscall.ENOENT, Message: "no such file or directory", Parent: "/data"}, "",
+			`not_found: patch /data/new.go: no such file or directory. The nearest directory that exists is /data; a file that the patch makes has --- /dev/null as its old name, a rename the lines rename from and rename to.`},
+		{&fsbridge.Error{Op: "patch", Path: "/x", Code: fsbridge.CodeIO, Errno: syscall.EEXIST, Message: "it exists already: a file"}, "",
+			`already_exists: patch /x: it exists already: a file. Change what is there by hunks with --- a/FILE and +++ b/FILE, or delete it before.`},
 		{&fsbridge.Error{Op: "patch", Path: "/x", Code: fsbridge.CodeConflict, Message: "a program has changed it meanwhile", Revision: "abc"}, "",
 			`conflict: patch /x: a program has changed it meanwhile. Read the file again and make the patch anew.`},
 		{&fsbridge.Error{Op: "patch", Path: "/x", Code: fsbridge.CodeConflict, Message: "a program has changed it meanwhile"}, "",
