@@ -259,7 +259,7 @@ var errnoCodes = []struct {
 	hint  string
 }{
 	{syscall.ENOENT, notFound, ""},
-	{syscall.EISDIR, invalidArgument, "It is a directory; list it with fs_list"},
+	{syscall.EISDIR, invalidArgument, "List it with fs_list"},
 	{syscall.ENOTDIR, invalidArgument, "A part of the path is a file and not a directory"},
 	{syscall.ELOOP, invalidArgument, "Its symbolic links lead in a circle"},
 	{syscall.ENAMETOOLONG, invalidArgument, "A name has at most 255 bytes, a path 4095"},

@@ -36,7 +36,7 @@ func TestErrorsAsTheyAreShown(t *testing.T) {
 			`conflict: patch /x: a program has changed it meanwhile. Read the file again and make the patch anew.`},
 		{&fsbridge.Error{Op: "write", Path: "/x", Code: fsbridge.CodeConflict, Revision: "abc"}, "", `conflict: /x has changed: its revision is now abc. Read it again, and give that revision as if_revision.`},
 		{&fsbridge.Error{Op: "write", Path: "/x", Code: fsbridge.CodeConflict}, "", `conflict: /x does not exist. Call again with if_revision "" to make it.`},
-		{&fsbridge.Error{Op: "read", Path: "/tmp", Code: fsbridge.CodeIO, Errno: syscall.EISDIR, Message: "is a directory"}, "", `invalid_argument: read /tmp: is a directory. It is a directory; list it with fs_list.`},
+		{&fsbridge.Error{Op: "read", Path: "/tmp", Code: fsbridge.CodeIO, Errno: syscall.EISDIR, Message: "is a directory"}, "", `invalid_argument: read /tmp: is a directory. List it with fs_list.`},
 		{&fsbridge.Error{Op: "read", Path: "/p", Code: fsbridge.CodeIrregular, Message: "is a fifo"}, "", `unsupported: read /p: is a fifo. Only regular files are read and written; use exec for pipes, sockets and devices.`},
 		{&fsbridge.Error{Op: "write", Path: "/sys/x", Code: fsbridge.CodeIO, Errno: syscall.EROFS, Message: "read-only file system"}, "", `permission_denied: write /sys/x: read-only file system. That file system is read-only.`},
 		{&fsbridge.Error{Op: "write", Path: "/x", Code: fsbridge.CodeLimit, Errno: syscall.ENOSPC, Message: "no space left on device"}, "", `limit_exceeded: write /x: no space left on device. The disk is full; delete files that are not needed.`},

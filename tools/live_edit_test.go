@@ -39,7 +39,7 @@ func TestEditing(t *testing.T) {
 		"edits: got [], takes an array of objects with old_text, new_text, replace_all, 1 to 200 of them": {"path": "a.txt", "edits": []args{}},
 		"edits.0.new_text is missing":                          {"path": "a.txt", "edits": []args{{"old_text": "two"}}},
 		"unknown parameter \"old_text\"":                       {"path": "a.txt", "old_text": "x", "new_text": "y"},
-		"list it with fs_list":                                 {"path": "/etc", "edits": []args{{"old_text": "a", "new_text": "b"}}},
+		"List it with fs_list":                                 {"path": "/etc", "edits": []args{{"old_text": "a", "new_text": "b"}}},
 		"not_found: edit /data/b.txt: no such file":            {"path": "b.txt", "edits": []args{{"old_text": "a", "new_text": "b"}}},
 		"unsupported: ":                                        {"path": "/dev/null", "edits": []args{{"old_text": "a", "new_text": "b"}}},
 		"invalid_argument: if_revision: got \"\", takes a str": {"path": "a.txt", "if_revision": "", "edits": []args{{"old_text": "two", "new_text": "x"}}},

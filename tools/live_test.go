@@ -169,7 +169,7 @@ func TestReading(t *testing.T) {
 		has(t, l.fails(t, "fs_read", bad), "invalid_argument: ", " not go with ", "Read by lines or by bytes.")
 	}
 	has(t, l.fails(t, "fs_read", args{"path": "bgi.txt"}), "not_found: read /data/bgi.txt: no such file or directory. The nearest directory that exists is /data, which has big.txt")
-	has(t, l.fails(t, "fs_read", args{"path": "/etc"}), "invalid_argument: ", "list it with fs_list")
+	has(t, l.fails(t, "fs_read", args{"path": "/etc"}), "invalid_argument: ", "List it with fs_list")
 	has(t, l.fails(t, "fs_read", args{"path": "/dev/zero"}), "unsupported: ", "Only regular files")
 	has(t, l.fails(t, "fs_read", args{"path": "a\x00b"}), `invalid_argument: path: got "a\x00b", takes a path without NUL`)
 	if r := l.call(t, "fs_read", args{"path": "/proc/self/status"}); !strings.Contains(r.text(), "Name:") {

@@ -6,9 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// append adds the temporary file's content to the target. When that fails half
-// way the target is cut back.
+// append adds the temporary file's content to the target, in the directory's turn:
+// what another agent puts in the target's place meanwhile would not have it. When
+// it fails half way the target is cut back.
 func (w *writing) append() error {
+	done, err := w.t.turn(w.ctx, &w.target)
+	if err != nil {
+		return err
+	}
+	defer done()
 	fd, err := unix.Openat(w.dir, w.name, unix.O_RDWR|unix.O_APPEND|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err

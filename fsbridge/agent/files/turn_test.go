@@ -113,3 +113,47 @@ func TestMadeByAnother(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestAppendAgainstAnotherAgent: what one agent appends is in what the other makes
+// of the file.
+func TestAppendAgainstAnotherAgent(t *testing.T) {
+	const lines = 300
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("count=0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	one, _ := newTree(t, "one")
+	two, _ := newTree(t, "two")
+	var wg sync.WaitGroup
+	appended := make(chan struct{})
+	wg.Go(func() {
+		defer close(appended)
+		for i := range lines {
+			req := &fsbridge.WriteRequest{Path: fsbridge.Path(path), Append: true}
+			if _, err := one.Write(t.Context(), req, Bytes(fmt.Appendf(nil, "line%d\n", i))); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for n := 0; ; n++ {
+		select {
+		case <-appended:
+			wg.Wait()
+			now, err := os.ReadFile(path)
+			if err != nil || n == 0 {
+				t.Fatal(n, err)
+			}
+			for i := range lines {
+				if !strings.Contains(string(now), fmt.Sprintf("\nline%d\n", i)) {
+					t.Errorf("line %d is lost", i)
+				}
+			}
+			return
+		default:
+		}
+		req := &fsbridge.EditRequest{Path: fsbridge.Path(path), Edits: []fsbridge.Edit{{Old: fmt.Sprintf("count=%d\n", n), New: fmt.Sprintf("count=%d\n", n+1)}}}
+		if _, _, err := two.Edit(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
