@@ -68,6 +68,11 @@ type ExecResult struct {
 	Signal    string        `json:"signal,omitempty"` // "SIGKILL"
 	OOMKilled bool          `json:"oom_killed,omitempty"`
 	Duration  time.Duration `json:"duration"`
+	// While it ran, the kernel killed a process of the container for want of
+	// memory, or refused a fork at the limit of processes: often one of its own
+	// children, of which its exit code need not tell.
+	MemoryMet bool `json:"memory_met,omitempty"`
+	PIDsMet   bool `json:"pids_met,omitempty"`
 
 	StdoutBytes int64 `json:"stdout_bytes"` // written so far
 	StderrBytes int64 `json:"stderr_bytes"`

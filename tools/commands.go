@@ -131,6 +131,7 @@ type processState struct {
 	ExitCode    *int   `json:"exit_code,omitempty"`
 	Signal      string `json:"signal,omitempty"`
 	OOMKilled   bool   `json:"oom_killed,omitempty"`
+	LimitMet    string `json:"limit_met,omitempty"` // the container's, meanwhile: limitMemory, limitPIDs or limitBoth
 	StdoutBytes int64  `json:"stdout_bytes"`
 	StderrBytes int64  `json:"stderr_bytes"`
 	Truncated   bool   `json:"truncated"`
@@ -163,6 +164,9 @@ func (s *Server) exec(ctx context.Context, c *call, in execInput) (r reply[execF
 		r.say("stderr:\n" + stderr.text(&r.notices, &r.facts.Truncated))
 	}
 	if n := spoolNotice(res); n != "" {
+		r.note("%s", n)
+	}
+	if n := r.facts.limitNotice(); n != "" {
 		r.note("%s", n)
 	}
 	r.note("%s", r.facts.ending(in))

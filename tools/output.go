@@ -11,6 +11,7 @@ func stateOf(res fsbridge.ExecResult) processState {
 	f := processState{
 		ProcessID: clean(res.ProcessID, 100), PID: res.PID, State: clean(string(res.State), 40),
 		ExitCode: res.ExitCode, Signal: clean(res.Signal, 40), OOMKilled: res.OOMKilled,
+		LimitMet:    limitMet(&res),
 		StdoutBytes: res.StdoutBytes, StderrBytes: res.StderrBytes, Truncated: res.SpoolCut,
 		NextCursor: clean(res.NextCursor, 200), DurationMS: res.Duration.Milliseconds(),
 	}
@@ -84,6 +85,40 @@ func (f *processState) end(timeout time.Duration) (text string) {
 		text += "; out of memory: the container's memory limit was reached"
 	}
 	return text
+}
+
+// Limits of the container that may be met while a command runs.
+const (
+	limitMemory = "memory"
+	limitPIDs   = "pids"
+	limitBoth   = "memory, pids"
+)
+
+func limitMet(res *fsbridge.ExecResult) string {
+	switch {
+	case res.MemoryMet && res.PIDsMet:
+		return limitBoth
+	case res.MemoryMet:
+		return limitMemory
+	case res.PIDsMet:
+		return limitPIDs
+	}
+	return ""
+}
+
+// limitNotice says which limit was met, as far as the end does not; "" if none was.
+func (f *processState) limitNotice() string {
+	const memory = "meanwhile the container's memory limit was reached and a process in it killed for that"
+	const pids = "meanwhile the container's pids limit was reached: new processes or threads were refused"
+	switch {
+	case f.LimitMet == limitBoth && !f.OOMKilled:
+		return memory + "; " + pids
+	case f.LimitMet == limitMemory && !f.OOMKilled:
+		return memory
+	case f.LimitMet == limitPIDs, f.LimitMet == limitBoth:
+		return pids
+	}
+	return ""
 }
 
 // stream is what came back of one output stream. There is a tail when bytes

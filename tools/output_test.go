@@ -45,3 +45,24 @@ func TestReadStreamWithoutFile(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestReadLimitNotice(t *testing.T) {
+	const memory = "meanwhile the container's memory limit was reached and a process in it killed for that"
+	const pids = "meanwhile the container's pids limit was reached: new processes or threads were refused"
+	for _, c := range []struct {
+		res       fsbridge.ExecResult
+		met, want string
+	}{
+		{fsbridge.ExecResult{}, "", ""},
+		{fsbridge.ExecResult{MemoryMet: true}, "memory", memory},
+		{fsbridge.ExecResult{MemoryMet: true, OOMKilled: true}, "memory", ""}, // the end says it
+		{fsbridge.ExecResult{PIDsMet: true}, "pids", pids},
+		{fsbridge.ExecResult{PIDsMet: true, MemoryMet: true}, "memory, pids", memory + "; " + pids},
+		{fsbridge.ExecResult{PIDsMet: true, MemoryMet: true, OOMKilled: true}, "memory, pids", pids},
+	} {
+		f := stateOf(c.res)
+		if got := f.limitNotice(); f.LimitMet != c.met || got != c.want {
+			t.Errorf("%+v: got %q, %q", c.res, f.LimitMet, got)
+		}
+	}
+}

@@ -118,7 +118,7 @@ func (s *Server) process(ctx context.Context, c *call, in processInput) (r reply
 	}
 	state := stateOf(res.ExecResult)
 	r.facts.where, r.facts.processState = at, &state
-	r.facts.More, r.facts.Truncated = res.More, res.More || res.SpoolCut
+	r.facts.More, r.facts.Truncated = res.More, res.More || res.SpoolCut || res.StdoutLost+res.StderrLost > 0
 	if in.WaitFor != "" {
 		r.facts.Matched = &res.Matched
 	}
@@ -145,7 +145,14 @@ func newOutput(name string, b []byte, more bool, notices *[]string) string {
 func (f *processFacts) followed(res *fsbridge.FollowResult, waitFor string) (notices []string) {
 	add := func(format string, args ...any) { notices = append(notices, fmt.Sprintf(format, args...)) }
 	if lost := res.StdoutLost + res.StderrLost; lost > 0 {
-		add("%s before this are not kept: a stream's first %d and its newest are", count(lost, "byte"), fsbridge.SpoolMax)
+		why := fmt.Sprintf("a stream's first %d and its newest are", fsbridge.SpoolMax)
+		if res.SpoolError != "" {
+			why = clean(res.SpoolError, fsbridge.SpoolErrorMax)
+		}
+		add("%s before this are not kept: %s", count(lost, "byte"), why)
+	}
+	if n := f.limitNotice(); n != "" {
+		add("%s", n)
 	}
 	text := f.end(0)
 	if f.State == string(fsbridge.Running) {

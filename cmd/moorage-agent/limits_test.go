@@ -57,7 +57,7 @@ func TestEndlessOutput(t *testing.T) {
 	}
 	for _, id := range ids {
 		req := fsbridge.FollowRequest{ProcessID: id, Signal: "KILL", Cursor: "end", Wait: fsbridge.WaitMax}
-		if res, _, err := client.Follow(t.Context(), req, nil); err != nil || res.State != fsbridge.Signaled || !res.SpoolCut {
+		if res, _, err := client.Follow(t.Context(), req, nil); err != nil || res.State != fsbridge.Signaled || !res.SpoolCut && res.SpoolError == "" {
 			t.Errorf("got %+v, %v", res, err)
 		}
 	}
@@ -91,6 +91,9 @@ func TestPIDsLimit(t *testing.T) {
 	if !errors.Is(limit, fsbridge.ErrLimit) || !strings.Contains(limit.Error(), "pids limit of 100") {
 		t.Errorf("got %v", limit)
 	}
+	if list, err := client.Processes(t.Context()); err != nil || !list.Processes[len(list.Processes)-1].PIDsMet {
+		t.Errorf("one that ran meanwhile: got %+v, %v", list, err)
+	}
 	content := bytes.Repeat([]byte("x"), 500_000)
 	var wg sync.WaitGroup
 	for i := range 64 {
@@ -115,6 +118,13 @@ func TestPIDsLimit(t *testing.T) {
 	waitFor(t, func() bool {
 		res, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Argv: []string{"true"}, Wait: fsbridge.WaitMax}, nil)
 		return err == nil && res.State == fsbridge.Exited
+	})
+	if res, _ := sh(t, client, "for i in $(seq 200); do sleep 0.1 & done; exit 3"); !res.PIDsMet || res.MemoryMet {
+		t.Errorf("a command that forks over the limit: got %+v", res)
+	}
+	waitFor(t, func() bool {
+		res, _, err := client.Exec(t.Context(), fsbridge.ExecRequest{Argv: []string{"true"}, Wait: fsbridge.WaitMax}, nil)
+		return err == nil && !res.PIDsMet
 	})
 }
 
@@ -210,7 +220,10 @@ func TestMemoryHog(t *testing.T) {
 			}
 		}
 	}
-	if res, _ := sh(t, client, "kill -9 $$"); res.OOMKilled {
+	if res, _ := sh(t, client, `awk 'BEGIN { s = "x"; while (1) s = s s }'; exit 2`); res.OOMKilled || !res.MemoryMet || res.PIDsMet {
+		t.Errorf("a child is killed, its parent hides that: got %+v", res)
+	}
+	if res, _ := sh(t, client, "kill -9 $$"); res.OOMKilled || res.MemoryMet {
 		t.Errorf("a plain kill: got %+v", res)
 	}
 	// The agent takes its own score back when the command has started: it may be

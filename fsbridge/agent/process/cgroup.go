@@ -13,24 +13,47 @@ import (
 // Where a container sees its own control group: version 2, then 1.
 var (
 	oomFiles  = []string{"/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"}
+	forkFiles = []string{"/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events"}
 	pidsFiles = []string{"/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"}
 )
 
-// oomCounter counts the kills for want of memory in the container, as the kernel
-// does. Where that cannot be read it stays 0.
-type oomCounter struct{ fd int }
+// counters count how often the container's limits were met.
+type counters struct{ oom, forks counter }
 
-func (o *oomCounter) open() {
-	for _, path := range oomFiles {
+// met is what they have counted: kills for want of memory, and forks that the
+// limit of processes refused.
+type met struct{ oom, forks int64 }
+
+func (c *counters) open() {
+	c.oom.open("oom_kill ", oomFiles)
+	c.forks.open("max ", forkFiles)
+}
+
+func (c *counters) read() met { return met{c.oom.read(), c.forks.read()} }
+
+func (c *counters) close() {
+	c.oom.close()
+	c.forks.close()
+}
+
+// counter is one number that the kernel keeps of the container. Where it cannot
+// be read it stays 0.
+type counter struct {
+	fd  int
+	key string
+}
+
+func (o *counter) open(key string, files []string) {
+	o.key, o.fd = key, -1
+	for _, path := range files {
 		if fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
 			o.fd = fd
 			return
 		}
 	}
-	o.fd = -1
 }
 
-func (o *oomCounter) read() int64 {
+func (o *counter) read() int64 {
 	if o.fd < 0 {
 		return 0
 	}
@@ -40,7 +63,7 @@ func (o *oomCounter) read() int64 {
 		return 0
 	}
 	for line := range bytes.Lines(buf[:n]) {
-		if value, ok := bytes.CutPrefix(line, []byte("oom_kill ")); ok {
+		if value, ok := bytes.CutPrefix(line, []byte(o.key)); ok {
 			count, _ := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
 			return count
 		}
@@ -48,7 +71,7 @@ func (o *oomCounter) read() int64 {
 	return 0
 }
 
-func (o *oomCounter) close() {
+func (o *counter) close() {
 	if o.fd >= 0 {
 		unix.Close(o.fd)
 		o.fd = -1

@@ -25,7 +25,7 @@ type Process struct {
 	in      *input // nil without standard input
 	stdout  *capture
 	stderr  *capture      // nil with a terminal
-	oom     int64         // kills for want of memory before it
+	before  met           // the container's limits before it
 	exited  chan struct{} // closed when it was reaped
 	done    chan struct{} // closed when it has ended and its output is read
 	news    watchers
@@ -38,6 +38,8 @@ type Process struct {
 	code     *int
 	sig      string
 	killed   bool // for want of memory
+	oom      bool // something in the container was, meanwhile
+	forks    bool // the limit of processes was met meanwhile
 	ended    time.Time
 }
 
@@ -75,7 +77,7 @@ func (p *Process) supervise(exit <-chan syscall.WaitStatus, timeout time.Duratio
 
 // end notes how the process has ended.
 func (p *Process) end(ws syscall.WaitStatus) {
-	oom := p.t.oom.read() > p.oom
+	oom, forks := p.limitsMet()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = time.Now()
@@ -93,6 +95,13 @@ func (p *Process) end(ws syscall.WaitStatus) {
 	if p.timedOut && p.sig == "SIGKILL" {
 		p.state, p.killed = fsbridge.TimedOut, false
 	}
+	p.oom, p.forks = oom, forks
+}
+
+// limitsMet reports which limits of the container were met since the start.
+func (p *Process) limitsMet() (oom, forks bool) {
+	now := p.t.limits.read()
+	return now.oom > p.before.oom, now.forks > p.before.forks
 }
 
 func (p *Process) endTime() time.Time {
@@ -193,9 +202,10 @@ func (p *Process) count(res *fsbridge.ExecResult, excerpt bool) (out, errs writt
 func (p *Process) status() fsbridge.ExecResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	end := p.ended
+	end, oom, forks := p.ended, p.oom, p.forks
 	if end.IsZero() {
 		end = time.Now()
+		oom, forks = p.limitsMet()
 	}
 	return fsbridge.ExecResult{
 		ProcessID: p.id,
@@ -204,6 +214,8 @@ func (p *Process) status() fsbridge.ExecResult {
 		ExitCode:  p.code,
 		Signal:    p.sig,
 		OOMKilled: p.killed,
+		MemoryMet: oom,
+		PIDsMet:   forks,
 		Duration:  end.Sub(p.started),
 	}
 }

@@ -76,7 +76,7 @@ func (t *Table) prepare(req *fsbridge.ExecRequest) (*launch, error) {
 // launch forks.
 func (p *Process) launch(l *launch, fed bool) (<-chan syscall.WaitStatus, error) {
 	t := p.t
-	p.session, p.command, p.oom = l.req.TTY != nil, describe(l.req), t.oom.read()
+	p.session, p.command, p.before = l.req.TTY != nil, describe(l.req), t.limits.read()
 	if err := p.open(l, fed); err != nil {
 		return nil, fsbridge.NewError(fsbridge.OpExec, "", err)
 	}

@@ -46,7 +46,7 @@ type Table struct {
 	o      Options
 	env    environment
 	tag    string // random, in every id
-	oom    oomCounter
+	limits counters
 	score  score
 	reaper *reaper
 	census census
@@ -84,7 +84,7 @@ func New(o Options) (*Table, error) {
 	if err := t.sweep(); err != nil {
 		return nil, err
 	}
-	t.oom.open()
+	t.limits.open()
 	t.score.open()
 	t.reaper = newReaper(o.Init)
 	t.wg.Go(func() { t.reaper.run(expireEvery, t.expire) })
@@ -319,7 +319,7 @@ func (t *Table) Close() error {
 	}
 	t.reaper.close()
 	t.wg.Wait()
-	t.oom.close()
+	t.limits.close()
 	t.score.close()
 	return nil
 }
