@@ -2,6 +2,7 @@ package process
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -96,6 +97,10 @@ func (c *capture) open() {
 	}
 }
 
+// errSpoolFull is why a command has no file of its output, or a short one, though
+// it wrote little itself.
+var errSpoolFull = fmt.Errorf("commands that run hold all %d bytes that are kept of output", spoolTotal)
+
 // fail notes that the spool takes no more because of err.
 func (c *capture) fail(err error) {
 	var errno syscall.Errno
@@ -179,7 +184,11 @@ func (c *capture) write(b []byte) int {
 		c.open()
 	}
 	room := min(int64(len(b)), fsbridge.SpoolMax-c.spooled.Load())
-	if c.cut || room <= 0 || !c.t.reserve(room) {
+	if c.cut || room <= 0 {
+		return 0
+	}
+	if !c.t.reserve(room) {
+		c.fail(errSpoolFull)
 		return 0
 	}
 	c.t.spooling <- struct{}{}

@@ -115,11 +115,11 @@ func TestSpoolTotal(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	res := run(t, table, "echo more than 3 bytes")
-	if !res.SpoolCut || res.StdoutBytes != 18 {
+	if res.SpoolCut || res.SpoolError != errSpoolFull.Error() || res.StdoutBytes != 18 {
 		t.Errorf("got %+v", res)
 	}
 	table.release(spoolTotal - 3)
-	if res := run(t, table, "echo x"); res.SpoolCut {
+	if res := run(t, table, "echo x"); res.SpoolCut || res.SpoolError != "" {
 		t.Errorf("got %+v", res)
 	}
 }
