@@ -109,7 +109,8 @@ type FollowRequest struct {
 	// until the process has ended and nothing holds its output; "" means: wait for
 	// the end. ^ and $ match at the edges of lines too, and $ at the end of
 	// what is there, as of a prompt. Of a match over several lines, or in a line
-	// longer than that, at most 16 KiB are seen at once.
+	// longer than that, at most 16 KiB are seen at once. On a terminal it may also
+	// match what is left without escape sequences.
 	WaitFor   string `json:"wait_for,omitempty"`
 	MaxOutput int    `json:"max_output,omitempty"` // most bytes of each stream, 4 at least; 0 or over OutputMax/2 means that
 	Close     bool   `json:"close,omitempty"`      // on a terminal: types EOT

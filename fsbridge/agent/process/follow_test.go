@@ -379,3 +379,22 @@ func TestKillMany(t *testing.T) {
 		}
 	}
 }
+
+// On a terminal a prompt is found though a shell writes escape sequences in it and
+// behind it, also when they come in parts; elsewhere they are output as any other.
+func TestWaitForPastEscapes(t *testing.T) {
+	table := newTable(t)
+	const line = `printf '\033]0;title\007\033[1;32mroot\033[0m:/ # \033[6'; sleep 0.1; printf n; exec sleep 1000`
+	follows := func(terminal *fsbridge.WinSize, wait time.Duration) bool {
+		id := start(t, table, fsbridge.ExecRequest{Command: line, TTY: terminal})
+		res, _ := follow(t, table, fsbridge.FollowRequest{ProcessID: id, WaitFor: `^root:/ # $`, Cursor: "0", Wait: wait})
+		follow(t, table, fsbridge.FollowRequest{ProcessID: id, Signal: "KILL", Wait: fsbridge.WaitMax})
+		return res.Matched
+	}
+	if !follows(&fsbridge.WinSize{Rows: 10, Cols: 80}, fsbridge.WaitMax) {
+		t.Error("on a terminal: not found")
+	}
+	if follows(nil, time.Second) {
+		t.Error("on a pipe: found")
+	}
+}

@@ -21,10 +21,15 @@ const (
 	restLong  = 20 * time.Millisecond
 )
 
+// escapes are what a terminal does not show: CSI and OSC sequences, and the short
+// ones (ECMA-48, 5.3, 5.4 and 5.6; OSC ends with BEL too, as of xterm).
+var escapes = regexp.MustCompile(`\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])`)
+
 // scanner looks for a pattern in what is new of a process's output.
 type scanner struct {
 	re      *regexp.Regexp
 	inLine  bool // no match goes over a line's end
+	term    bool // a match may be in what a terminal shows, too
 	streams []scanned
 	buf     []byte
 	looked  time.Time     // when the last look ended
@@ -50,7 +55,7 @@ func newScanner(pattern string, p *Process, at cursor) (*scanner, error) {
 	if err != nil {
 		return nil, invalid("wait_for %.80q is not RE2: %v", printable(pattern), err)
 	}
-	s := &scanner{re: re, inLine: inLine(lines), streams: []scanned{{c: p.stdout, at: at.out}}}
+	s := &scanner{re: re, inLine: inLine(lines), term: p.session, streams: []scanned{{c: p.stdout, at: at.out}}}
 	if p.stderr != nil {
 		s.streams = append(s.streams, scanned{c: p.stderr, at: at.err})
 	}
@@ -106,7 +111,7 @@ func (s *scanner) lookAt(ctx context.Context, in *scanned) bool {
 			in.rest = append(in.rest[:0], window...)
 			return false
 		}
-		if s.re.Match(window) {
+		if s.matches(window) {
 			return true
 		}
 		in.rest = append(in.rest[:0], s.unfinished(window)...)
@@ -115,6 +120,15 @@ func (s *scanner) lookAt(ctx context.Context, in *scanned) bool {
 		}
 	}
 	return false
+}
+
+// matches reports whether the pattern is in the window, on a terminal also without
+// escape sequences: shells write them around and behind a prompt.
+func (s *scanner) matches(window []byte) bool {
+	if s.re.Match(window) {
+		return true
+	}
+	return s.term && bytes.IndexByte(window, 0x1b) >= 0 && s.re.Match(escapes.ReplaceAll(window, nil))
 }
 
 // unfinished is the end of what was looked at in which a match may begin.
