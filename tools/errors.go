@@ -208,14 +208,9 @@ func insideCode(e *fsbridge.Error, path string) (code, string, string) {
 	case fsbridge.CodeIrregular:
 		return unsupported, cause, "Only regular files are read and written; use exec for pipes, sockets and devices"
 	case fsbridge.CodeTooLarge:
-		return tooLarge, cause, ""
+		return tooLarge, cause, hintOf(e.Errno, "")
 	case fsbridge.CodeLimit:
-		for _, m := range errnoCodes {
-			if e.Errno == m.errno {
-				return limitExceeded, cause, m.hint
-			}
-		}
-		return limitExceeded, cause, "Stop processes or free space in the container, or make one with other limits"
+		return limitExceeded, cause, hintOf(e.Errno, "Stop processes or free space in the container, or make one with other limits")
 	case fsbridge.CodeNoShell:
 		return unsupported, "the image has no /bin/sh, which command needs", "Give argv instead, as [\"/path/of/program\",\"argument\"]"
 	case fsbridge.CodeCancelled:
@@ -236,6 +231,16 @@ func insideCode(e *fsbridge.Error, path string) (code, string, string) {
 		return unsupported, cause, ""
 	}
 	return unavailable, cause, "Call again"
+}
+
+// hintOf is the hint that goes with an errno, or another if there is none.
+func hintOf(errno syscall.Errno, otherwise string) string {
+	for _, m := range errnoCodes {
+		if m.errno == errno && m.hint != "" {
+			return m.hint
+		}
+	}
+	return otherwise
 }
 
 // explainMatch is insideCode for a text or a hunk that is not found as it should

@@ -40,6 +40,7 @@ func TestErrorsAsTheyAreShown(t *testing.T) {
 		{&fsbridge.Error{Op: "read", Path: "/p", Code: fsbridge.CodeIrregular, Message: "is a fifo"}, "", `unsupported: read /p: is a fifo. Only regular files are read and written; use exec for pipes, sockets and devices.`},
 		{&fsbridge.Error{Op: "write", Path: "/sys/x", Code: fsbridge.CodeIO, Errno: syscall.EROFS, Message: "read-only file system"}, "", `permission_denied: write /sys/x: read-only file system. That file system is read-only.`},
 		{&fsbridge.Error{Op: "write", Path: "/x", Code: fsbridge.CodeLimit, Errno: syscall.ENOSPC, Message: "no space left on device"}, "", `limit_exceeded: write /x: no space left on device. The disk is full; delete files that are not needed.`},
+		{&fsbridge.Error{Op: "exec", Code: fsbridge.CodeTooLarge, Errno: syscall.E2BIG, Message: "arguments are too long"}, "", `too_large: arguments are too long. Give the data by stdin or a file instead.`},
 		{&fsbridge.Error{Op: "exec", Code: fsbridge.CodeNoShell, Message: "no shell"}, "", `unsupported: the image has no /bin/sh, which command needs. Give argv instead, as ["/path/of/program","argument"].`},
 		{&fsbridge.Error{Op: "read", Path: "/x\nnot_found: lie", Code: fsbridge.CodeIO, Errno: syscall.EIO, Message: "bad\x1b[2J"}, "", `unavailable: read "/x\nnot_found: lie": bad\x1b[2J. Call again.`},
 		{fmt.Errorf("read: %w", fsbridge.ErrClosed), "", `unavailable: the connection to the container ended before the answer came; what was asked may or may not have been done. Check the state with a reading tool, then call again.`},
