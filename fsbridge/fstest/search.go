@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -382,21 +383,33 @@ func searchChanging(e *env) {
 // and hold up nothing then.
 func searchCancel(e *env) {
 	e.sh("truncate -s 10000000000 sparse")
-	ctx, cancel := context.WithTimeout(e.Context(), 100*time.Millisecond)
-	defer cancel()
-	parallel(20, func(i int) {
-		pattern := []string{"x", "x[^y]*z", "(?i)[^a]{200}xyz"}[i%3]
-		_, err := e.Client.Grep(ctx, fsbridge.GrepRequest{Path: e.path("."), Pattern: pattern, All: true, Multiline: i%2 == 0})
-		deadline, _ := ctx.Deadline()
-		if late := time.Since(deadline); !errors.Is(err, context.DeadlineExceeded) || late > prompt {
-			e.Errorf("got %v, %v late", err, late)
-		}
-	})
+	late := time.Duration(math.MaxInt64)
+	for try := 0; try < 5 && late > prompt; try++ { // others may have the machine for themselves for a while
+		late = min(late, e.cancelSearches())
+	}
+	if late > prompt {
+		e.Errorf("cancelled searches returned %v late", late)
+	}
 	start := time.Now()
 	e.put("f", "x")
 	if d := time.Since(start); d > 2*time.Second {
 		e.Errorf("a write after cancelled searches took %v", d)
 	}
+}
+
+// cancelSearches cancels 20 long searches and tells how late the last returned.
+func (e *env) cancelSearches() (late time.Duration) {
+	ctx, cancel := context.WithTimeout(e.Context(), 100*time.Millisecond)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	parallel(20, func(i int) {
+		pattern := []string{"x", "x[^y]*z", "(?i)[^a]{200}xyz"}[i%3]
+		_, err := e.Client.Grep(ctx, fsbridge.GrepRequest{Path: e.path("."), Pattern: pattern, All: true, Multiline: i%2 == 0})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			e.Errorf("got %v", err)
+		}
+	})
+	return time.Since(deadline)
 }
 
 func searchManyAtOnce(e *env) {

@@ -103,7 +103,8 @@ func (b *builder) hunk(p *placed) {
 		}
 		last = line
 	}
-	if n := b.lines.len(); end == n && n > 0 && b.done == n && last != "" && last[0] == '+' && b.missed(p) {
+	added := last != "" && last[0] == '+' && len(body([]byte(last[1:]))) > 0 // an empty line is but its end
+	if n := b.lines.len(); end == n && n > 0 && b.done == n && added && b.missed(p) {
 		b.out = bytes.TrimSuffix(bytes.TrimSuffix(b.out, lf), []byte("\r"))
 	}
 }
