@@ -29,7 +29,7 @@ func stateOf(res fsbridge.ExecResult) processState {
 func spoolNotice(res fsbridge.ExecResult) string {
 	if res.SpoolError == "" {
 		if res.SpoolCut {
-			return fmt.Sprintf("more than %d bytes were written to one stream; what came after is lost", fsbridge.SpoolMax)
+			return fmt.Sprintf("more than %d bytes were written to one stream; its file has the first of them, and the newest 64 KiB are read by process", fsbridge.SpoolMax)
 		}
 		return ""
 	}

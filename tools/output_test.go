@@ -13,7 +13,7 @@ func TestReadSpoolNotice(t *testing.T) {
 	cut.StdoutBytes, none.StdoutPath, runs.State = 99, "", fsbridge.Running
 	for want, res := range map[string]fsbridge.ExecResult{
 		"": {StdoutBytes: 99},
-		"more than 16777216 bytes were written to one stream; what came after is lost":                                                                              {SpoolCut: true},
+		"more than 16777216 bytes were written to one stream; its file has the first of them, and the newest 64 KiB are read by process":                            {SpoolCut: true},
 		"the output file is incomplete: no space left on device; what is shown here is all of the output":                                                           full,
 		"there is no output file: no space left on device; what is shown here is all of the output":                                                                 none,
 		"the output file is incomplete: no space left on device; what is shown here is all of the output so far":                                                    runs,
