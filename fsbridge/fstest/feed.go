@@ -190,7 +190,7 @@ func followSignals(e *env) {
 
 // followSignalAfterEnd: what a command has left can be ended too.
 func followSignalAfterEnd(e *env) {
-	res, out := e.exec(e.command("sleep 1000 & echo $!; (setsid sleep 1000 >/dev/null 2>&1 & echo $!)"), "")
+	res, out := e.exec(e.command("sleep 1000 & echo $!; (setsid sleep 1000 >/dev/null 2>&1 & echo $!; until grep -q sleep /proc/$!/comm; do :; done)"), "") // in exec(2) nothing of it can be read
 	if res.State != fsbridge.Exited {
 		e.Fatalf("got %+v", res)
 	}
