@@ -178,6 +178,11 @@ func (i instance) leftovers() string {
 // snapshots a moment after they are removed.
 func (i instance) leavesOnly(before string) {
 	i.t.Helper()
+	defer func() {
+		if i.t.Failed() {
+			i.t.Logf("left are %s", i.leftovers())
+		}
+	}()
 	eventually(i.t, "nothing to be left but "+before, func() bool { return i.leftovers() == before })
 }
 
