@@ -16,6 +16,8 @@ var (
 	ErrImagePending = errors.New("image is still being pulled")
 	ErrLimit        = errors.New("limit exceeded")
 	ErrUnsupported  = errors.New("unsupported")
+	// ErrNoSpace: a filesystem or a quota is full.
+	ErrNoSpace = errors.New("no space left")
 	// ErrUnavailable: the container, its agent or the engine cannot answer now.
 	ErrUnavailable = errors.New("unavailable")
 )

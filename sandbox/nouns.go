@@ -64,6 +64,12 @@ type Spec struct {
 	Snapshotter string            `json:"snapshotter"`
 	Env         map[string]string `json:"env,omitempty"`
 	Limits      Limits            `json:"limits"`
+
+	// FromSnapshot is the snapshot that a fork was made from; "" if none.
+	FromSnapshot SnapshotName `json:"from_snapshot,omitempty"`
+	// OwnData: /data is this container's own, a fork's, and goes with it. Else it
+	// is the bot's, which all its other containers share.
+	OwnData bool `json:"own_data,omitempty"`
 }
 
 // State is where a container is in its life.

@@ -26,8 +26,9 @@ import (
 //	Delete(ref)    record and root filesystem are gone, the bot's data stays
 type Runtime interface {
 	// Create makes the container's record and root filesystem from an image that
-	// is in the store (see EnsureImage). ErrAlreadyExists if the Ref is taken.
-	// After an error nothing is left behind.
+	// is in the store (see EnsureImage), or from Spec.FromSnapshot, whose data it
+	// gets as its own. ErrAlreadyExists if the Ref is taken. After an error nothing
+	// is left behind.
 	Create(ctx context.Context, spec Spec) error
 
 	// Start runs the container's agent. What remains of an earlier task of it
