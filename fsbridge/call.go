@@ -69,7 +69,7 @@ func (c *Client) begin(ctx context.Context, l *call, params any, data []byte) er
 			return fmt.Errorf("%v: encode parameters: %w: %w", l.op, ErrInvalid, err)
 		}
 	}
-	if err := c.register(l); err != nil {
+	if err := c.register(ctx, l); err != nil {
 		return fmt.Errorf("%v: %w", l.op, err)
 	}
 	sent, err := c.conn.Write(ctx, Header{ID: l.id, Kind: KindRequest, Op: l.op}, js, data)
@@ -84,9 +84,14 @@ func (c *Client) begin(ctx context.Context, l *call, params any, data []byte) er
 	return fmt.Errorf("%v: %w", l.op, c.lost(err))
 }
 
-func (c *Client) register(l *call) error {
+func (c *Client) register(ctx context.Context, l *call) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.hold != nil {
+		if err := c.passHold(ctx); err != nil {
+			return err
+		}
+	}
 	if c.err != nil {
 		return c.err
 	}
@@ -114,7 +119,10 @@ func (c *Client) lost(err error) error {
 func (c *Client) forget(l *call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.calls, l.id)
+	if _, open := c.calls[l.id]; open {
+		delete(c.calls, l.id)
+		c.left()
+	}
 }
 
 // finish waits for the answer.

@@ -26,6 +26,8 @@ type Client struct {
 	lastID    uint64
 	abandoned int
 	err       error // why it ended; nil while it is open
+	hold      *hold // requests wait for its end; nil mostly
+	held      int   // how many wait
 	reader    reader
 	direct    uint64 // how often a caller has become the reader
 
@@ -167,6 +169,9 @@ func (c *Client) settle(f *Frame) error {
 	delete(c.calls, f.ID)
 	if call != nil && call.abandoned {
 		c.abandoned--
+	}
+	if call != nil {
+		c.left()
 	}
 	c.mu.Unlock()
 	if call == nil {

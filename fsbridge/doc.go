@@ -9,6 +9,7 @@
 // such connection; package fsbridge/agent is the other end. Many requests are
 // in flight on one connection; each has its own id and is answered in any
 // order. A request that is cancelled (by its context) is cancelled in the agent.
+// [Client.Hold] keeps requests back for a moment in which the agent is idle.
 //
 // # Wire
 //
