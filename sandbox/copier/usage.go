@@ -1,0 +1,87 @@
+package copier
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Usage tells what is below a directory: the bytes on disk (st_blocks) of it and
+// all below, and how many files and directories are below. A file with several
+// names counts once. Files that vanish meanwhile are no error.
+func Usage(ctx context.Context, dir string) (bytes, files int64, err error) {
+	root, err := plant(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer root.uproot()
+	var st unix.Stat_t
+	if err := unix.Fstat(root.fd, &st); err != nil {
+		return 0, 0, pathError("stat", dir, err)
+	}
+	u := &usage{bytes: st.Blocks * 512, seen: map[inode]struct{}{}}
+	tasks := newPool()
+	tasks.push(u.scan(root))
+	if err := tasks.run(ctx, workers(0)); err != nil {
+		return 0, 0, err
+	}
+	return u.bytes, u.files, nil
+}
+
+type usage struct {
+	mu           sync.Mutex
+	bytes, files int64
+	seen         map[inode]struct{} // files with several names
+}
+
+func (u *usage) scan(p *place) task {
+	return func(w *worker) error {
+		fd, err := p.use()
+		if err != nil {
+			if vanished(err) {
+				return nil
+			}
+			return pathError("open directory", p.where(""), err)
+		}
+		defer p.done()
+		names, err := w.list(fd)
+		if vanished(err) {
+			return nil
+		}
+		if err != nil {
+			return pathError("read directory", p.where(""), err)
+		}
+		for _, name := range names {
+			if err := w.ctx.Err(); err != nil {
+				return err
+			}
+			var st unix.Stat_t
+			err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+			if vanished(err) {
+				continue
+			}
+			if err != nil {
+				return pathError("stat", p.where(name), err)
+			}
+			u.add(&st)
+			if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+				w.pool.push(u.scan(p.below(name, inodeOf(&st))))
+			}
+		}
+		return nil
+	}
+}
+
+func (u *usage) add(st *unix.Stat_t) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		if _, ok := u.seen[inodeOf(st)]; ok {
+			return
+		}
+		u.seen[inodeOf(st)] = struct{}{}
+	}
+	u.bytes += st.Blocks * 512
+	u.files++
+}
