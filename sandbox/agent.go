@@ -217,9 +217,9 @@ func (m *Manager) currentOrNew(ctx context.Context, bot Bot) (ref Ref, made bool
 	if ok {
 		return ref, false, nil
 	}
-	unlock, err := m.bots.lock(ctx, bot)
+	unlock, err := m.lockBot(ctx, bot)
 	if err != nil {
-		return Ref{}, false, fmt.Errorf("wait for the containers of this bot: %w", err)
+		return Ref{}, false, err
 	}
 	ref, err = m.lookUpCurrent(ctx, bot)
 	unlock()

@@ -25,7 +25,22 @@
 // Order: a bot's lock (choosing or making its current container, create,
 // delete), then a container's lock (start, stop, delete), then Manager.mu (the
 // maps; never held during a call of the runtime or any wait). Waiting for one of
-// the first two gives up with the context.
+// the first two gives up with the context. Who needs the locks of several
+// containers, which must be one bot's, takes them by id while he holds the bot's.
+//
+// # Snapshots
+//
+// A [Snapshot] is what a runtime that is also [Snapshots] keeps of a container:
+// its root filesystem and its data. All containers of a bot share the bot's
+// data, but a fork, made from a snapshot, has a copy of the snapshot's data of
+// its own ([Spec].OwnData) that goes with it. So what takes, restores, imports or
+// deletes a snapshot holds the bot's lock for the names, and if it concerns a
+// container also the locks of that and of all that share its data: none of them
+// starts, stops, comes or goes meanwhile. File operations take none of these
+// locks; a snapshot holds them back for a moment by [fsbridge.Client.Hold].
+//
+// Such a change may take long. It goes on when its caller leaves, who gets
+// [ErrPending], and ends with [Manager.Close] at the latest.
 //
 // # What it does not do
 //

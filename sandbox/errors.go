@@ -1,6 +1,9 @@
 package sandbox
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Sentinels of this package. A Runtime and the Manager wrap them with the value
 // seen and the cause; nothing else about an error is promised.
@@ -20,4 +23,8 @@ var (
 	ErrNoSpace = errors.New("no space left")
 	// ErrUnavailable: the container, its agent or the engine cannot answer now.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrPending: the wait for a change ended, the change goes on.
+	ErrPending = errors.New("it is not done yet and goes on")
+	// ErrNoSnapshot is the ErrNotFound of a snapshot.
+	ErrNoSnapshot = fmt.Errorf("%w: there is no such snapshot", ErrNotFound)
 )

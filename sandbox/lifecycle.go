@@ -22,6 +22,11 @@ type CreateRequest struct {
 	Env         map[string]string
 	Limits      Limits
 
+	// FromSnapshot makes a fork: root filesystem, image, and what the request
+	// leaves out of Env and Limits are the snapshot's, and the data is a copy of
+	// the snapshot's, the container's own (Spec.OwnData).
+	FromSnapshot SnapshotName
+
 	onlyFirst bool // give the bot's current container instead if it has one by now
 }
 
@@ -36,7 +41,8 @@ type Created struct {
 // one of that id that is as the request asks, it is returned as it is and becomes
 // the current one; what the request leaves out may be anything. Else it is
 // ErrAlreadyExists, saying what differs.
-// When it fails nothing is left behind.
+// When it fails nothing is left behind. A fork, once begun, is finished also when
+// ctx ends; the error is then ErrPending.
 func (m *Manager) Create(ctx context.Context, req CreateRequest, progress Progress) (Created, error) {
 	if req.ID == "" {
 		req.ID = ContainerID(uuid.NewString())
@@ -45,40 +51,53 @@ func (m *Manager) Create(ctx context.Context, req CreateRequest, progress Progre
 }
 
 func (m *Manager) create(ctx context.Context, req CreateRequest, progress Progress) (Created, error) {
-	spec, err := m.spec(req)
+	spec, err := m.spec(ctx, req)
 	if err != nil {
 		return Created{}, err
 	}
 	if st, err := m.rt.Status(ctx, spec.Ref); err == nil {
-		return m.existing(ctx, req, spec.Image, st)
+		return m.existing(ctx, req, spec, st)
 	}
-	if _, err := m.rt.EnsureImage(ctx, spec.Image, progress); err != nil {
-		return Created{}, err
-	}
-	unlock, err := m.bots.lock(ctx, req.Bot)
-	if err != nil {
-		return Created{}, fmt.Errorf("wait for the containers of this bot: %w", err)
-	}
-	defer unlock()
-	if req.onlyFirst {
-		if ref, err := m.lookUpCurrent(ctx, req.Bot); err == nil {
-			st, err := m.rt.Status(ctx, ref)
-			return Created{Status: st}, err
+	if req.FromSnapshot == "" { // else the layers are there, even if the image is gone
+		if _, err := m.rt.EnsureImage(ctx, spec.Image, progress); err != nil {
+			return Created{}, err
 		}
 	}
-	if st, err := m.rt.Status(ctx, spec.Ref); err == nil {
-		return m.existing(ctx, req, spec.Image, st)
-	}
-	if err := m.roomForOneMore(ctx, req.Bot); err != nil {
+	unlock, err := m.lockBot(ctx, req.Bot)
+	if err != nil {
 		return Created{}, err
 	}
+	if c, there, err := m.claim(ctx, req, spec); there || err != nil {
+		unlock()
+		return c, err
+	}
+	if req.FromSnapshot != "" {
+		return m.fork(ctx, spec, unlock)
+	}
+	defer unlock()
 	return m.make(ctx, spec, unlock)
 }
 
+// claim says whether the request's container is there by now, or another one
+// that will do; if not, whether there is room for it. The bot's lock is held.
+func (m *Manager) claim(ctx context.Context, req CreateRequest, spec Spec) (_ Created, there bool, err error) {
+	if req.onlyFirst {
+		if ref, err := m.lookUpCurrent(ctx, req.Bot); err == nil {
+			st, err := m.rt.Status(ctx, ref)
+			return Created{Status: st}, true, err
+		}
+	}
+	if st, err := m.rt.Status(ctx, spec.Ref); err == nil {
+		c, err := m.existing(ctx, req, spec, st)
+		return c, true, err
+	}
+	return Created{}, false, m.roomForOneMore(ctx, req.Bot)
+}
+
 // existing answers a request for a container that is there.
-func (m *Manager) existing(ctx context.Context, req CreateRequest, image string, st Status) (Created, error) {
+func (m *Manager) existing(ctx context.Context, req CreateRequest, spec Spec, st Status) (Created, error) {
 	ref := st.Spec.Ref
-	if d := req.differs(image, st.Spec); d != "" {
+	if d := req.differs(spec, st.Spec); d != "" {
 		return Created{}, fmt.Errorf("container %s: %w and is another: %s", ref.ID, ErrAlreadyExists, d)
 	}
 	if err := m.rt.Touch(ctx, ref); err != nil {
@@ -109,6 +128,9 @@ func (m *Manager) make(ctx context.Context, spec Spec, unlockBot func()) (_ Crea
 	}
 	defer unlock()
 	if err := m.rt.Create(ctx, spec); err != nil {
+		if spec.FromSnapshot != "" && errors.Is(err, ErrNotFound) {
+			return Created{}, noSnapshot(spec.FromSnapshot) // deleted since it was looked up
+		}
 		return Created{}, fmt.Errorf("create container %s: %w", spec.Ref.ID, err)
 	}
 	m.setCurrent(spec.Ref)
@@ -129,6 +151,9 @@ func (m *Manager) make(ctx context.Context, spec Spec, unlockBot func()) (_ Crea
 	st, err := m.rt.Status(ctx, spec.Ref)
 	return Created{Status: st, Created: true, Started: true}, err
 }
+
+// Status is one container as it is.
+func (m *Manager) Status(ctx context.Context, ref Ref) (Status, error) { return m.rt.Status(ctx, ref) }
 
 // Listed is a container in a listing.
 type Listed struct {
@@ -206,13 +231,14 @@ func (m *Manager) Stop(ctx context.Context, ref Ref, grace time.Duration) (wasRu
 	return st.State != StateStopped, nil
 }
 
-// Delete removes a container with its active snapshot. With data the bot's data
-// goes too: ErrConflict if another container of the bot still uses it. Once
-// begun it is finished, also when ctx ends.
+// Delete removes a container with its active snapshot and, if it has data of its
+// own, that. With data the bot's data goes too: ErrConflict if another container
+// of the bot still uses it. From a container with data of its own the bot's is
+// never touched. Once begun it is finished, also when ctx ends.
 func (m *Manager) Delete(ctx context.Context, ref Ref, data bool) error {
-	unlockBot, err := m.bots.lock(ctx, ref.Bot)
+	unlockBot, err := m.lockBot(ctx, ref.Bot)
 	if err != nil {
-		return fmt.Errorf("wait for the containers of this bot: %w", err)
+		return err
 	}
 	defer unlockBot()
 	unlock, err := m.containers.lock(ctx, ref)
@@ -220,9 +246,11 @@ func (m *Manager) Delete(ctx context.Context, ref Ref, data bool) error {
 		return fmt.Errorf("wait for container %s: %w", ref.ID, err)
 	}
 	defer unlock()
-	if _, err := m.rt.Status(ctx, ref); err != nil {
+	st, err := m.rt.Status(ctx, ref)
+	if err != nil {
 		return err
 	}
+	data = data && !st.Spec.OwnData
 	if data {
 		if err := m.onlyUserOfData(ctx, ref); err != nil {
 			return err
@@ -245,7 +273,7 @@ func (m *Manager) onlyUserOfData(ctx context.Context, ref Ref) error {
 		return fmt.Errorf("list containers: %w", err)
 	}
 	var others []string
-	for _, st := range all {
+	for _, st := range sharing(all, ref.ID) {
 		if st.Spec.Ref != ref {
 			others = append(others, string(st.Spec.Ref.ID))
 		}
@@ -253,6 +281,5 @@ func (m *Manager) onlyUserOfData(ctx context.Context, ref Ref) error {
 	if len(others) == 0 {
 		return nil
 	}
-	slices.Sort(others)
 	return fmt.Errorf("delete the bot's data with container %s: %w: %s also use it; delete those first, or keep the data", ref.ID, ErrConflict, strings.Join(others, ", "))
 }

@@ -23,14 +23,18 @@ const (
 
 // Options configure a Manager. The zero value is usable.
 type Options struct {
-	DefaultImage  string       // for a request that names none; BaseImage if empty
-	Snapshotter   string       // for a request that names none; "overlayfs" if empty
-	NoAutoCreate  bool         // a bot without a container gets ErrNotFound, not a new one
-	Limits        Limits       // for what a request leaves 0; see DefaultLimits
-	MaxLimits     Limits       // the most that a request may ask for; zero fields: no bound but the field's own
-	MaxContainers int          // of one bot; 32 if 0
-	DataDir       string       // where relative paths start; "/data" if empty
-	Log           *slog.Logger // discards if nil
+	DefaultImage  string // for a request that names none; BaseImage if empty
+	Snapshotter   string // for a request that names none; "overlayfs" if empty
+	NoAutoCreate  bool   // a bot without a container gets ErrNotFound, not a new one
+	Limits        Limits // for what a request leaves 0; see DefaultLimits
+	MaxLimits     Limits // the most that a request may ask for; zero fields: no bound but the field's own
+	MaxContainers int    // of one bot; 32 if 0
+	// MaxSnapshots and MaxSnapshotBytes are the most that one bot may have: 1000
+	// and 64 GiB if 0, no bound if negative.
+	MaxSnapshots     int
+	MaxSnapshotBytes int64
+	DataDir          string       // where relative paths start; "/data" if empty
+	Log              *slog.Logger // discards if nil
 }
 
 // DefaultLimits are those of a container whose request names none and for which
@@ -47,6 +51,12 @@ func (o Options) withDefaults() Options {
 	o.Limits = o.Limits.or(DefaultLimits)
 	if o.MaxContainers <= 0 {
 		o.MaxContainers = 32
+	}
+	if o.MaxSnapshots == 0 {
+		o.MaxSnapshots = 1000
+	}
+	if o.MaxSnapshotBytes == 0 {
+		o.MaxSnapshotBytes = 64 << 30
 	}
 	if o.DataDir == "" {
 		o.DataDir = "/data"
@@ -70,13 +80,17 @@ type Manager struct {
 	agents  map[Ref]*fsbridge.Client // open, or just closed
 	current map[Bot]Ref              // what a call without an id means; absent: not known
 	closed  bool
-	watch   sync.WaitGroup // one for each client that is watched, and each start
+	watch   sync.WaitGroup // one for each client that is watched, each start, and each change by finish
+
+	closing context.Context // ends with Close, and with it what goes on without a caller
+	cut     context.CancelFunc
 }
 
 // NewManager makes a Manager on a runtime. It starts nothing.
 func NewManager(rt Runtime, o Options) *Manager {
+	closing, cut := context.WithCancel(context.Background())
 	return &Manager{
-		rt: rt, opts: o.withDefaults(),
+		rt: rt, opts: o.withDefaults(), closing: closing, cut: cut,
 		agents: map[Ref]*fsbridge.Client{}, current: map[Bot]Ref{},
 	}
 }
@@ -121,8 +135,8 @@ func (m *Manager) adopt(ctx context.Context, ref Ref) {
 	m.opts.Log.Info("adopted container", "bot", ref.Bot, "container", ref.ID)
 }
 
-// Close closes the connections to all agents and waits for what watches them.
-// The containers go on. It is safe to call it twice.
+// Close closes the connections to all agents and waits for what watches them,
+// and for changes of snapshots, which it cuts short. The containers go on. It is safe to call it twice.
 func (m *Manager) Close() error {
 	m.mu.Lock()
 	m.closed = true
@@ -131,6 +145,7 @@ func (m *Manager) Close() error {
 		clients = append(clients, c)
 	}
 	m.mu.Unlock()
+	m.cut()
 	for _, c := range clients {
 		c.Close()
 	}

@@ -91,6 +91,7 @@ type Status struct {
 	UpdatedAt   time.Time // of its record: created, or asked for again
 	Labels      map[string]string
 	DataMounts  []string // where the bot's data is in the container
+	Userns      bool     // root in it is an unprivileged user of the host, when it runs
 }
 
 // Usage is what a running container uses at the moment.

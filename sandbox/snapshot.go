@@ -143,8 +143,9 @@ type Diff struct {
 
 // Snapshots is what a Runtime that can keep states of containers does besides.
 // The Manager never calls two of its methods that change something for the same
-// bot at once, and none of them together with a lifecycle method of a container
-// of that bot; reading ones may come at any time.
+// bot at once, nor together with Create or Delete of a container of that bot, nor
+// with Start or Stop of the container that it is about and of those that share
+// its data; reading ones may come at any time.
 //
 // Each change is complete or has not happened, also when the process is killed
 // in the middle of it: Open finishes or undoes it.

@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,8 +26,11 @@ const (
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
-// spec checks a request and fills in every default.
-func (m *Manager) spec(req CreateRequest) (Spec, error) {
+// spec checks a request and fills in every default, for a fork from its snapshot.
+func (m *Manager) spec(ctx context.Context, req CreateRequest) (Spec, error) {
+	if req.FromSnapshot != "" {
+		return m.forkSpec(ctx, req)
+	}
 	image := req.Image
 	if image == "" {
 		image = m.opts.DefaultImage
@@ -94,20 +99,23 @@ func checkLimit(name string, v, least, most float64) error {
 }
 
 // differs says in words how a container differs from what a request for it asks
-// for, or "". What the request leaves out is as it is.
-func (r CreateRequest) differs(image string, is Spec) string {
+// for, or "". What the request leaves out is as it is. want is the request's spec.
+func (r CreateRequest) differs(want, is Spec) string {
 	var d []string
 	compare := func(name string, asked bool, want, have any) {
 		if asked && want != have {
 			d = append(d, fmt.Sprintf("%s is %v, asked for was %v", name, have, want))
 		}
 	}
-	compare("image", r.Image != "", image, is.Image)
+	compare("image", r.Image != "", want.Image, is.Image)
 	compare("snapshotter", r.Snapshotter != "", r.Snapshotter, is.Snapshotter)
+	if r.FromSnapshot != "" && r.FromSnapshot != is.FromSnapshot {
+		d = append(d, fmt.Sprintf("from_snapshot is %s, asked for was %s", cmp.Or(is.FromSnapshot, "none"), r.FromSnapshot))
+	}
 	compare("limits.memory_mb", r.Limits.MemoryMB != 0, r.Limits.MemoryMB, is.Limits.MemoryMB)
 	compare("limits.cpus", r.Limits.CPUs != 0, r.Limits.CPUs, is.Limits.CPUs)
 	compare("limits.pids", r.Limits.PIDs != 0, r.Limits.PIDs, is.Limits.PIDs)
-	if len(r.Env) > 0 && !maps.Equal(r.Env, is.Env) {
+	if len(r.Env) > 0 && !maps.Equal(want.Env, is.Env) {
 		d = append(d, "env differs")
 	}
 	return strings.Join(d, "; ")

@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,5 +56,30 @@ func BenchmarkStatus(b *testing.B) {
 		if _, err := f.Status(context.Background(), ref); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkUserns is what user namespaces cost a start: with and without by turns,
+// the median of each, since the machine has other things to do.
+func BenchmarkUserns(b *testing.B) {
+	f := newFixture(b, engines[0])
+	f.create(ref)
+	took := map[bool][]time.Duration{}
+	for b.Loop() {
+		for _, on := range []bool{true, false} {
+			if err := f.Stop(b.Context(), ref, 0); err != nil {
+				b.Fatal(err)
+			}
+			f.Runtime.userns = on
+			begun := time.Now()
+			if err := f.Start(b.Context(), ref); err != nil {
+				b.Fatal(err)
+			}
+			took[on] = append(took[on], time.Since(begun))
+		}
+	}
+	for on, name := range map[bool]string{true: "with-ms", false: "without-ms"} {
+		slices.Sort(took[on])
+		b.ReportMetric(float64(took[on][len(took[on])/2].Microseconds())/1000, name)
 	}
 }

@@ -36,10 +36,10 @@ func (r *Runtime) Create(ctx context.Context, spec sandbox.Spec) error {
 	} else if !errors.Is(err, sandbox.ErrNotFound) {
 		return err
 	}
-	if err := r.create(ctx, key, spec); err != nil {
-		return err
+	if spec.FromSnapshot != "" {
+		return r.fork(ctx, key, spec)
 	}
-	return nil
+	return r.create(ctx, key, spec)
 }
 
 func (r *Runtime) create(ctx context.Context, key string, spec sandbox.Spec) (err error) {
@@ -50,13 +50,21 @@ func (r *Runtime) create(ctx context.Context, key string, spec sandbox.Spec) (er
 	}
 	spec.Image = img.Name
 	rec := record{Spec: spec, ImageEnv: img.Env, snapshot: snapshotName(key), updated: time.Now()}
+	if rec.ids, err = r.claim(spec.Ref.Bot, key); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			r.unclaim(spec.Ref.Bot, key)
+		}
+	}()
 	c, err := r.container(key, rec)
 	if err != nil {
 		return err
 	}
 	sn := r.client.SnapshotService(spec.Snapshotter)
 	// The label keeps it from being collected: containerd knows of no tie
-	// between it and the container, see rootfs.
+	// between it and the container, see detached.
 	mounts, err := sn.Prepare(ctx, rec.snapshot, img.ChainID, snapshots.WithLabels(map[string]string{
 		labelGCRoot: stamp(time.Now()), labelInstance: r.instance, labelActive: key,
 	}))
@@ -68,6 +76,9 @@ func (r *Runtime) create(ctx context.Context, key string, spec sandbox.Spec) (er
 			r.undo(ctx, "remove snapshot", func(ctx context.Context) error { return sn.Remove(ctx, rec.snapshot) })
 		}
 	}()
+	if err := r.limitDisk(spec.Ref.Bot, writable(mounts)...); err != nil {
+		return err
+	}
 	if err := r.seed(img.ChainID, r.mountDir(key), mounts); err != nil {
 		return err
 	}
@@ -103,27 +114,33 @@ func (r *Runtime) container(key string, rec record) (containers.Container, error
 	}, nil
 }
 
-// spec is the container's specification with today's paths and parameters.
+// spec is the container's specification with today's paths and parameters. What
+// it writes to with ids of its own is where stage mounts it.
 func (r *Runtime) spec(key string, rec record) any {
-	return ocispec.Build(rec.ImageEnv, rec.Spec, ocispec.Paths{
+	p := ocispec.Paths{
 		Cgroup: r.cgroupParent() + "/" + key, Agent: r.agent,
 		Run: r.runDir(key), Spool: r.spoolDir(key),
-		Data: r.dataDir(rec.Spec.Ref.Bot), DataMounts: r.opts.DataMounts,
-	}, r.host)
+		Data: r.dataDirOf(key, rec), DataMounts: r.opts.DataMounts,
+	}
+	if !rec.ids.IsZero() {
+		p.Spool, p.Data = r.stagedDir(key, stagedSpool), r.stagedDir(key, stagedData)
+	}
+	return ocispec.Build(rec.ImageEnv, rec.Spec, p, rec.ids, r.host)
 }
 
 // refresh writes the specification anew if it is not what it would be today: the
-// agent is another, directories or data mounts have moved, the host has changed.
+// agent is another, directories, ids or data mounts have moved, the host has
+// changed.
 func (r *Runtime) refresh(ctx context.Context, c containers.Container, rec record) error {
 	fresh, err := typeurl.MarshalAny(r.spec(c.ID, rec))
 	if err != nil {
 		return fmt.Errorf("encode specification: %w", err)
 	}
-	if c.Spec != nil && string(c.Spec.GetValue()) == string(fresh.GetValue()) {
+	if c.Spec != nil && string(c.Spec.GetValue()) == string(fresh.GetValue()) && idsOf(c) == rec.ids {
 		return nil
 	}
-	c.Spec = fresh
-	if _, err := r.client.ContainerService().Update(ctx, c, "spec"); err != nil {
+	c = containers.Container{ID: c.ID, Spec: fresh, Labels: map[string]string{labelIDs: rec.ids.String()}}
+	if _, err := r.client.ContainerService().Update(ctx, c, "spec", "labels."+labelIDs); err != nil {
 		return engineError("write specification", err)
 	}
 	r.log.Info("specification renewed", "bot", rec.Spec.Ref.Bot, "container", rec.Spec.Ref.ID)

@@ -26,6 +26,9 @@ func (r *Runtime) Delete(ctx context.Context, ref sandbox.Ref, data bool) error 
 	if err != nil {
 		return err
 	}
+	if c, err = r.settled(ctx, s, c); err != nil {
+		r.log.Warn("delete a container in the middle of a change", "bot", ref.Bot, "container", ref.ID, "err", err)
+	}
 	if err := r.delete(ctx, s, c, ref.Bot, data); err != nil {
 		return fmt.Errorf("delete %s: %w", ref, err)
 	}
@@ -40,7 +43,7 @@ func (r *Runtime) delete(ctx context.Context, s *slot, c containers.Container, b
 	if err := r.stop(ctx, s, c.ID, 0); err != nil {
 		return err
 	}
-	if data {
+	if data && !ownsData(c) {
 		if err := r.deleteData(ctx, bot); err != nil {
 			return err
 		}
@@ -48,11 +51,23 @@ func (r *Runtime) delete(ctx context.Context, s *slot, c containers.Container, b
 	if err := r.client.ContainerService().Delete(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
 		return engineError("remove record", err)
 	}
+	r.unclaim(bot, c.ID)
+	r.step("delete container's layer")
 	sn := r.client.SnapshotService(orDefault(c.Snapshotter, r.opts.Snapshotter))
 	if err := sn.Remove(ctx, c.Labels[labelSnapshot]); err != nil && !errdefs.IsNotFound(err) {
 		return engineError("remove root filesystem", err)
 	}
+	r.step("delete container's own data")
+	if err := r.snaps.RemoveOwn(ctx, c.ID); err != nil {
+		return err
+	}
 	return r.removeDirs(c.ID)
+}
+
+// ownsData: its data goes with it anyway, and the bot's is not its business.
+func ownsData(c containers.Container) bool {
+	rec, err := decode(c)
+	return err == nil && rec.Spec.OwnData
 }
 
 func (r *Runtime) removeDirs(key string) error {

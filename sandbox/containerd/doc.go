@@ -22,16 +22,39 @@
 //	<Root>/agent/<hash>/     the agent's binary, bound at /.moorage/agent
 //	<Root>/spool/<key>/      output of commands, bound at /.moorage/spool
 //	<DataRoot>/bots/<bot>/   the bot's data, bound at each of DataMounts
+//	<DataRoot>/projects/<n>  a link that is no path: the bot whose project quota n is
 //	<Run>/c/<key>/           agent.sock, the directory bound read-only at /.moorage/run
-//	<Run>/m/<key>            a root filesystem, mounted for a moment by Create
+//	<Run>/m/<key>            a root filesystem, mounted for a moment by Create and Start
+//	<Run>/d/<key>/           data and spool, with the container's ids, by Start
 //	<Run>/runc/              state of the OCI runtime
 //	/sys/fs/cgroup/.../moorage/<instance, 8 digits>/<key>
+//
+// Files that a bot made setuid root are root's on disk, so all of them lie below
+// directories of mode 0700: bots, spool, m, d and the snapshotter's.
+//
+// # User namespaces
+//
+// Root in a container is an unprivileged id of the host: each bot has a range of
+// 65,536 (package idmap), kept in a label of its containers. On disk ids are as
+// the container sees them, whatever its range and whether it has one. Start mounts
+// the root filesystem (package rootmount), the data and the spool with the ids
+// shifted, hands them to the task and unmounts them at once (stage.go). Where the
+// kernel cannot, or when it is switched off, root is the host's. Containers may be
+// started one way and then the other.
 //
 // # The agent's connection
 //
 // While a task runs there is a door: a unix socket on which the server listens
 // and which the agent dials. Only the task's PID 1 is let in (SO_PEERCRED). The
 // newest connection that nobody has taken waits in a slot of one.
+//
+// # Disk
+//
+// Where the file system has project quotas each bot has a project (disk.go), to
+// which its data and its containers' writable layers belong, also those of
+// snapshots: MaxDisk limits them together. The image's layers are nobody's. A bot
+// that has used up its share gets ENOSPC inside and can delete; its containers
+// can be stopped, started and deleted as ever.
 //
 // # Lifecycle
 //
@@ -44,7 +67,8 @@
 // A container's slot is held by Start, Stop, Delete, Create and by the goroutine
 // that clears up after a task that ended by itself; waiting for it gives up with
 // the context. Runtime.mu guards the map of slots and is never held across a
-// call. A door's mu guards its connection. Order: slot, Runtime.mu, door.mu.
+// call. A door's mu guards its connection. Order: slot, a bot's mutex of mounting,
+// Runtime.mu, door.mu.
 //
 // # What it does not do
 //

@@ -65,6 +65,13 @@ func (d *door) admit(pid uint32) {
 	d.mu.Unlock()
 }
 
+// admitted is the process that is let in.
+func (d *door) admitted() uint32 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return uint32(d.pid)
+}
+
 // end closes the door for ever and waits for its goroutine. Those who wait for
 // a connection get why.
 func (d *door) end(why error) {

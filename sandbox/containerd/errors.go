@@ -20,8 +20,8 @@ func engineError(doing string, err error) error {
 		return nil
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w", doing, err)
-	case errors.Is(err, syscall.ENOSPC), strings.Contains(err.Error(), syscall.ENOSPC.Error()): // parts of containerd keep only the text
-		return fmt.Errorf("%s: %w: the server's disk is full: %v", doing, sandbox.ErrLimit, err)
+	case isFull(err):
+		return fmt.Errorf("%s: %w: the server's disk, or the bot's share of it, is full: %v", doing, sandbox.ErrLimit, err)
 	case errdefs.IsUnavailable(err):
 		return fmt.Errorf("%s: %w: %v", doing, sandbox.ErrUnavailable, err)
 	default:
@@ -35,4 +35,14 @@ func notRunning(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, sandbox.ErrNotRunning)
 	}
 	return engineError(doing, err)
+}
+
+// isFull also looks at the text, which is all that parts of containerd keep.
+func isFull(err error) bool {
+	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			return true
+		}
+	}
+	return false
 }

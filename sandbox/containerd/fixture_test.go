@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/snapshots"
 
+	"moorage/fsbridge"
 	"moorage/sandbox"
 	"moorage/sandbox/containerd/embed"
 	"moorage/sandbox/sandboxtest"
@@ -41,6 +42,8 @@ type fixture struct {
 
 	containerd *client.Client
 	stop       func() // ends the engine; nil when it does not run
+
+	entered map[sandbox.Ref]*fsbridge.Client // by enter
 }
 
 // newFixture opens a Runtime. At the test's end all its containers are deleted,

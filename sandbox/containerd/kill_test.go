@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/containerd/containerd/v2/client"
+	"golang.org/x/sys/unix"
 
 	"moorage/sandbox"
 	"moorage/sandbox/containerd/embed"
@@ -63,9 +65,35 @@ func (f *fixture) survives(ref sandbox.Ref) {
 // keep writes the file that survives looks for.
 func (f *fixture) keep(ref sandbox.Ref) {
 	f.t.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/kept", f.pid(ref)), []byte("x"), 0o644); err != nil {
+	if err := writeInside(f.pid(ref), "kept"); err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+// writeInside makes a file in a container's root directory, as its owner: the
+// host's root may have no id there.
+func writeInside(pid int, name string) error {
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(root)
+	var st unix.Stat_t
+	if err := unix.Fstat(root, &st); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its ids
+		_, err1 := unix.SetfsgidRetGid(int(st.Gid))
+		_, err2 := unix.SetfsuidRetUid(int(st.Uid))
+		err := unix.Mknodat(root, name, unix.S_IFREG|0o644, 0)
+		if errors.Is(err, unix.EEXIST) {
+			err = nil
+		}
+		done <- errors.Join(err1, err2, err)
+	}()
+	return <-done
 }
 
 // expectEnd waits in Connect until the container is seen to have ended.
@@ -330,6 +358,12 @@ func runChild(dir string) int {
 	if err := r.Open(ctx); err != nil {
 		return fail(err)
 	}
+	if os.Getenv("MOORAGE_TEST_CUT") != "" {
+		if err := cutChild(r); err != nil {
+			return fail(err)
+		}
+		return 0
+	}
 	if _, err := r.EnsureImage(ctx, sandbox.BaseImage, nil); err != nil {
 		return fail(err)
 	}
@@ -343,7 +377,7 @@ func runChild(dir string) int {
 	if err != nil {
 		return fail(err)
 	}
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/kept", task.Pid()), nil, 0o644); err != nil {
+	if err := writeInside(int(task.Pid()), "kept"); err != nil {
 		return fail(err)
 	}
 	fmt.Println(task.Pid())

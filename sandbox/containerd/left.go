@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"moorage/sandbox/containerd/freezer"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -25,6 +27,16 @@ func cgroupsAt(path string) []string {
 	v1, _ := filepath.Glob(filepath.Join(cgroupRoot, "*", path))
 	v2, _ := filepath.Glob(filepath.Join(cgroupRoot, path))
 	return append(v1, v2...)
+}
+
+// thawCgroups lets a container go on that was frozen by its cgroup's files, of
+// which containerd does not know. name is its key, or a pattern.
+func (r *Runtime) thawCgroups(name string) {
+	at := filepath.Join(r.cgroupParent(), name)
+	n, err := freezer.ThawAll(filepath.Join(cgroupRoot, "*", at), filepath.Join(cgroupRoot, at))
+	if n > 0 || err != nil {
+		r.log.Warn("let go on what was left frozen", "key", name, "cgroups", n, "err", err)
+	}
 }
 
 func (r *Runtime) hasCgroup(key string) bool { return len(r.cgroupDirs(key)) > 0 }

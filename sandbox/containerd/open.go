@@ -4,20 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
-	"golang.org/x/sys/unix"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/snapstore"
 )
 
 // Open adopts the containers that run, so that their agents can dial in again,
@@ -25,27 +26,78 @@ import (
 // be removed is logged.
 func (r *Runtime) Open(ctx context.Context) error {
 	ctx = r.namespaced(ctx)
+	if err := r.openDisk(); err != nil {
+		return fmt.Errorf("open runtime: %w", err)
+	}
 	all, err := r.loadAll(ctx, "")
 	if err != nil {
 		return fmt.Errorf("open runtime: %w", err)
 	}
-	keys, snaps := map[string]bool{}, map[string]bool{}
-	snapshotters := map[string]bool{r.opts.Snapshotter: true}
+	loaded := r.loadSnapshots(ctx, all)
+	keep := kept{keys: map[string]bool{}, layers: map[string]bool{}, ids: map[string]bool{}}
+	r.thawCgroups("m-*") // a server was killed in the middle of a snapshot
 	for _, c := range all {
-		keys[c.ID], snaps[c.Labels[labelSnapshot]], snapshotters[c.Snapshotter] = true, true, true
 		if err := r.adopt(ctx, c); err != nil {
 			r.log.Error("adopt container", "key", c.ID, "err", err)
 		}
+		r.keep(ctx, &keep, c)
 	}
-	for name := range snapshotters {
-		if err := r.sweepSnapshots(ctx, name, snaps); err != nil {
+	for _, name := range r.snapshotters(all) {
+		if err := r.sweepSnapshots(ctx, name, keep); err != nil {
 			r.log.Warn("remove orphaned snapshots", "snapshotter", name, "err", err)
 		}
 	}
-	if err := r.sweep(ctx, keys); err != nil {
+	if loaded == nil { // else what is in use is not known
+		loaded = r.snaps.Sweep(ctx, keep.keys, keep.ids)
+	}
+	if err := errors.Join(loaded, r.sweep(ctx, keep.keys)); err != nil {
 		r.log.Warn("remove orphans", "err", err)
 	}
+	if err := r.openIDs(ctx, all); err != nil {
+		return fmt.Errorf("open runtime: %w", err)
+	}
 	return nil
+}
+
+// kept is what belongs to containers, and is not swept away.
+type kept struct {
+	keys   map[string]bool // of containers
+	layers map[string]bool // names of snapshots
+	ids    map[string]bool // of snapshots that are being made
+}
+
+// keep notes what a container has, after it was adopted. What it was before
+// counts too if it cannot be read again.
+func (r *Runtime) keep(ctx context.Context, k *kept, c containers.Container) {
+	k.keys[c.ID] = true
+	k.layers[c.Labels[labelSnapshot]] = true
+	if now, err := r.client.ContainerService().Get(ctx, c.ID); err == nil {
+		c = now
+		k.layers[c.Labels[labelSnapshot]] = true
+	}
+	if j, err := parseJournal(c); err == nil && j != nil { // could be neither finished nor undone
+		k.ids[j.ID] = true
+		for _, name := range []string{j.ID, j.Old, j.Next, j.Stage} {
+			k.layers[name] = true
+		}
+	}
+}
+
+// snapshotters are the names of those in use.
+func (r *Runtime) snapshotters(all []containers.Container) []string {
+	names := map[string]bool{r.opts.Snapshotter: true}
+	for _, c := range all {
+		names[c.Snapshotter] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func (r *Runtime) loadSnapshots(ctx context.Context, all []containers.Container) error {
+	err := r.snaps.Load(ctx, r.snapshotters(all)...)
+	if err != nil {
+		r.log.Error("read the records of snapshots", "err", err)
+	}
+	return err
 }
 
 // adopt opens the door of a task that runs, and removes one that has ended.
@@ -57,6 +109,13 @@ func (r *Runtime) adopt(ctx context.Context, c containers.Container) error {
 	defer r.release(c.ID, s)
 	if s.current() != nil {
 		return nil
+	}
+	m := &member{key: c.ID, slot: s}
+	if err := r.reload(ctx, m); err != nil {
+		return err
+	}
+	if err := r.recovered(ctx, m); err != nil {
+		return err
 	}
 	task, err := r.task(ctx, c.ID)
 	if errdefs.IsNotFound(err) {
@@ -71,11 +130,7 @@ func (r *Runtime) adopt(ctx context.Context, c containers.Container) error {
 	default:
 		return r.clear(ctx, c.ID)
 	}
-	rec, err := decode(c)
-	if err != nil {
-		return err
-	}
-	return r.listenTo(s, task, rec.Spec.Ref)
+	return r.listenTo(s, task, m.rec.Spec.Ref)
 }
 
 func (r *Runtime) listenTo(s *slot, task client.Task, ref sandbox.Ref) error {
@@ -99,7 +154,7 @@ func (r *Runtime) listenTo(s *slot, task client.Task, ref sandbox.Ref) error {
 // sweep removes mounts, directories and cgroups that belong to no record.
 func (r *Runtime) sweep(ctx context.Context, keys map[string]bool) error {
 	errs := []error{
-		unmountAll(filepath.Join(r.opts.Run, "m")),
+		r.unstageAll(),
 		removeOthers(filepath.Join(r.opts.Run, "c"), keys),
 		removeOthers(filepath.Join(r.opts.Root, "spool"), keys),
 	}
@@ -116,21 +171,27 @@ func (r *Runtime) sweep(ctx context.Context, keys map[string]bool) error {
 	return errors.Join(errs...)
 }
 
-// sweepSnapshots removes active snapshots of this instance that no record names.
-func (r *Runtime) sweepSnapshots(ctx context.Context, snapshotter string, keep map[string]bool) error {
+// sweepSnapshots removes active snapshots of this instance that no record names,
+// and leaves to containerd the layers that belong to no snapshot.
+func (r *Runtime) sweepSnapshots(ctx context.Context, snapshotter string, keep kept) error {
 	sn := r.client.SnapshotService(snapshotter)
-	var orphans []string
+	var orphans, loose []string
 	err := sn.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
-		if i.Labels[labelActive] != "" && !keep[i.Name] {
+		switch {
+		case keep.layers[i.Name]:
+		case i.Labels[labelActive] != "":
 			orphans = append(orphans, i.Name)
+		case i.Labels[labelGCRoot] != "" && snapstore.IsLoose(i):
+			loose = append(loose, i.Name)
 		}
 		return nil
 	}, fmt.Sprintf("labels.%q==%q", labelInstance, r.instance))
 	errs := []error{err}
 	for _, name := range orphans {
-		if err := sn.Remove(ctx, name); err != nil && !errdefs.IsNotFound(err) {
-			errs = append(errs, fmt.Errorf("remove snapshot %s: %w", name, err))
-		}
+		errs = append(errs, removeLayer(ctx, sn, name))
+	}
+	for _, name := range loose {
+		errs = append(errs, r.snaps.Release(ctx, snapshotter, name))
 	}
 	return errors.Join(errs...)
 }
@@ -142,18 +203,4 @@ func (r *Runtime) taskStatus(ctx context.Context, key string) (client.ProcessSta
 		return "", errgrpc.ToNative(err)
 	}
 	return client.ProcessStatus(strings.ToLower(res.Process.Status.String())), nil
-}
-
-// unmountAll removes mounts that a Create was killed in the middle of.
-func unmountAll(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil // there never was one
-	}
-	var errs []error
-	for _, e := range entries {
-		at := filepath.Join(dir, e.Name())
-		errs = append(errs, mount.UnmountAll(at, unix.MNT_DETACH), os.Remove(at))
-	}
-	return errors.Join(errs...)
 }

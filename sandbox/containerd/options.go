@@ -31,11 +31,18 @@ type Options struct {
 	OCIRuntime  string   // path, or name on PATH; "runc" if empty
 	RuntimeName string   // the shim's path, or a name containerd knows; "io.containerd.runc.v2" if empty
 	AgentPath   string   // the static agent binary; it is copied
+	MaxDisk     int64    // bytes that a bot may have on disk, where there are project quotas; 0 = all there is
+	Userns      string   // UsernsAuto, UsernsOff or UsernsRequire; UsernsAuto if empty
+	UsernsRange string   // host ids for containers, FIRST:COUNT; idmap.DefaultSpan if empty
 
 	// InsecureRegistries are hosts, with port if not the default one, that are
 	// spoken to by plain HTTP. Loopback hosts always are.
 	InsecureRegistries []string
 	Log                *slog.Logger // discards if nil
+
+	// Step, if not nil, is called before each step of a change that a sudden end
+	// of the process could cut short: for tests that end it there.
+	Step func(what string)
 }
 
 // complete fills in what is empty and checks the rest.
@@ -45,13 +52,14 @@ func (o Options) complete() (Options, error) {
 	o.OCIRuntime = orDefault(o.OCIRuntime, "runc")
 	o.RuntimeName = orDefault(o.RuntimeName, plainRuntime)
 	o.DataRoot = orDefault(o.DataRoot, filepath.Join(o.Root, "data"))
+	o.Userns = orDefault(o.Userns, UsernsAuto)
 	if o.DataMounts == nil {
 		o.DataMounts = []string{"/data", "/app"}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := errors.Join(o.checkDirs(), checkDataMounts(o.DataMounts)); err != nil {
+	if err := errors.Join(o.checkDirs(), checkDataMounts(o.DataMounts), checkUserns(o.Userns)); err != nil {
 		return o, err
 	}
 	found, err := exec.LookPath(o.OCIRuntime)
@@ -92,6 +100,14 @@ func checkDataMounts(mounts []string) error {
 		}
 	}
 	return nil
+}
+
+func checkUserns(mode string) error {
+	switch mode {
+	case UsernsAuto, UsernsOff, UsernsRequire:
+		return nil
+	}
+	return fmt.Errorf("--userns %q: it is %s, %s or %s", mode, UsernsAuto, UsernsOff, UsernsRequire)
 }
 
 func orDefault(s, def string) string {

@@ -3,9 +3,8 @@ package containerd
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -13,6 +12,8 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/idmap"
+	"moorage/sandbox/containerd/labels"
 )
 
 // Labels of a container. Together they are its whole record.
@@ -20,8 +21,8 @@ const (
 	labelBot       = "moorage/bot"
 	labelContainer = "moorage/container"
 	labelInstance  = "moorage/instance"
-	labelSpec      = "moorage/spec."      // and a number from 0: pieces of one JSON record
 	labelSnapshot  = "moorage/snapshot"   // key of the active snapshot
+	labelIDs       = "moorage/ids"        // host ids as idmap.Range writes them, of its last start
 	labelUpdated   = "moorage/updated"    // when it was made or touched, RFC 3339 with nanoseconds
 	labelCreatedBy = "moorage/created-by" // always "moorage"
 	// labelActive is on a snapshot: the key of the container whose root it is.
@@ -30,21 +31,16 @@ const (
 	labelGCRoot = "containerd.io/gc.root"
 )
 
-const (
-	// recordMax is the most bytes that a record's JSON may have.
-	recordMax = 32 << 10
-	// pieceMax is the most bytes of it in one label: containerd takes 4,096 of
-	// key and value together.
-	pieceMax = 3500
-)
-
 // record is what is known of a container beside its labels' own facts.
 type record struct {
 	Spec     sandbox.Spec `json:"spec"`
 	ImageEnv []string     `json:"image_env,omitempty"` // the image may be gone when the container starts
 
-	snapshot string    // its active snapshot
-	created  time.Time // as containerd says
+	ForkOf string `json:"fork_of,omitempty"` // id of the snapshot that it was made from
+
+	snapshot string      // its active snapshot
+	ids      idmap.Range // of its next or present task; zero without a user namespace
+	created  time.Time   // as containerd says
 	updated  time.Time
 	image    string
 }
@@ -57,58 +53,32 @@ func keyOf(instance string, ref sandbox.Ref) string {
 
 // labels encodes a record. ErrInvalid if it is too large.
 func (r record) labels(instance string) (map[string]string, error) {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encode record: %w", err)
-	}
-	if len(b) > recordMax {
-		return nil, fmt.Errorf("%w: image, env and limits have %d bytes as JSON, at most %d", sandbox.ErrInvalid, len(b), recordMax)
-	}
 	l := map[string]string{
 		labelBot:       string(r.Spec.Ref.Bot),
 		labelContainer: string(r.Spec.Ref.ID),
 		labelInstance:  instance,
 		labelSnapshot:  r.snapshot,
+		labelIDs:       r.ids.String(),
 		labelUpdated:   stamp(r.updated),
 		labelCreatedBy: "moorage",
 	}
-	for i := 0; len(b) > 0; i++ {
-		n := pieceLen(b)
-		l[labelSpec+strconv.Itoa(i)] = string(b[:n])
-		b = b[n:]
+	if err := labels.Put(l, r); errors.As(err, new(labels.TooLargeError)) {
+		return nil, fmt.Errorf("image, env and limits: %w: %w", sandbox.ErrInvalid, err)
+	} else if err != nil {
+		return nil, err
 	}
 	return l, nil
 }
 
-// pieceLen is how much of b fits a label without cutting a character in two:
-// label values cross gRPC as UTF-8.
-func pieceLen(b []byte) int {
-	if len(b) <= pieceMax {
-		return len(b)
-	}
-	n := pieceMax
-	for !utf8.RuneStart(b[n]) {
-		n--
-	}
-	return n
-}
-
 // decode reads a record back.
 func decode(c containers.Container) (record, error) {
-	var b strings.Builder
-	for i := 0; ; i++ {
-		piece, ok := c.Labels[labelSpec+strconv.Itoa(i)]
-		if !ok {
-			break
-		}
-		b.WriteString(piece)
-	}
 	var r record
-	if err := json.Unmarshal([]byte(b.String()), &r); err != nil {
+	if err := labels.Get(c.Labels, &r); err != nil {
 		return record{}, fmt.Errorf("read record of %s: %w", c.ID, err)
 	}
 	r.Spec.Ref = sandbox.Ref{Bot: sandbox.Bot(c.Labels[labelBot]), ID: sandbox.ContainerID(c.Labels[labelContainer])}
 	r.snapshot = c.Labels[labelSnapshot]
+	r.ids = idsOf(c)
 	r.created = c.CreatedAt
 	r.image = c.Image
 	var err error

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/labels"
 )
 
 // Whatever is asked for comes back from the labels, each of which containerd
@@ -28,19 +29,19 @@ func TestRecordRoundTrip(t *testing.T) {
 			spec.Env = nil
 		}
 		now := time.Unix(1, 5).UTC()
-		labels, err := record{Spec: spec, ImageEnv: []string{"A=1"}, snapshot: "s", updated: now}.labels("i")
+		l, err := record{Spec: spec, ImageEnv: []string{"A=1"}, snapshot: "s", updated: now}.labels("i")
 		if errors.Is(err, sandbox.ErrInvalid) {
 			t.Skip("too large")
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		for k, v := range labels {
+		for k, v := range l {
 			if len(k)+len(v) > 4096 || !utf8.ValidString(v) {
 				t.Errorf("label %s has %d bytes, UTF-8: %v", k, len(v), utf8.ValidString(v))
 			}
 		}
-		got, err := decode(containers.Container{ID: "m-1", Labels: labels, Image: "x"})
+		got, err := decode(containers.Container{ID: "m-1", Labels: l, Image: "x"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +52,7 @@ func TestRecordRoundTrip(t *testing.T) {
 }
 
 func TestRecordTooLarge(t *testing.T) {
-	r := record{Spec: sandbox.Spec{Env: map[string]string{"A": strings.Repeat("x", recordMax)}}}
+	r := record{Spec: sandbox.Spec{Env: map[string]string{"A": strings.Repeat("x", labels.Max)}}}
 	if _, err := r.labels("i"); !errors.Is(err, sandbox.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
@@ -59,7 +60,7 @@ func TestRecordTooLarge(t *testing.T) {
 
 func TestDecodeOfNoRecord(t *testing.T) {
 	for _, text := range []string{"", "{", "[]"} {
-		if _, err := decode(containers.Container{Labels: map[string]string{labelSpec + "0": text}}); err == nil {
+		if _, err := decode(containers.Container{Labels: map[string]string{labels.Prefix + "0": text}}); err == nil {
 			t.Errorf("%q was taken for a record", text)
 		}
 	}

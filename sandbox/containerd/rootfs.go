@@ -1,25 +1,12 @@
 package containerd
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
 
 	"github.com/containerd/containerd/v2/core/mount"
 )
-
-// rootfs yields the mounts of a container's root filesystem, for its next task.
-// It is the one place where they come from: the containerd container names no
-// snapshot, since containerd would then mount it by itself. A mount of another
-// kind (idmapped, for user namespaces) is made here.
-func (r *Runtime) rootfs(ctx context.Context, rec record) ([]mount.Mount, error) {
-	mounts, err := r.client.SnapshotService(rec.Spec.Snapshotter).Mounts(ctx, rec.snapshot)
-	if err != nil {
-		return nil, engineError("find root filesystem", err)
-	}
-	return mounts, nil
-}
 
 // hostsFile makes localhost a name. There is no network but loopback, so no
 // other is needed.

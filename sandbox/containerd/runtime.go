@@ -19,8 +19,10 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/idmap"
 	"moorage/sandbox/containerd/image"
 	"moorage/sandbox/containerd/ocispec"
+	"moorage/sandbox/containerd/snapstore"
 )
 
 // Bounds of waits.
@@ -48,12 +50,18 @@ type Runtime struct {
 	agent    string // the installed binary
 	host     ocispec.Host
 	images   *image.Store
+	snaps    *snapstore.Store
+	ids      *idmap.Pool // who has which host ids
+	userns   bool        // containers that start get ids of their own; set by Open
 
 	ctx    context.Context // ends with Close; for what outlives a call
 	cancel context.CancelFunc
 	work   sync.WaitGroup // one for each task that is watched
 
 	hosts sync.Map // chain ids of images that have an /etc/hosts
+
+	limited  sync.Map // projectOn: those whose limit this process has set
+	mounting sync.Map // by bot: *sync.Mutex, held while its limit is raised for a mount
 
 	mu     sync.Mutex
 	slots  map[string]*slot // by key
@@ -81,13 +89,24 @@ func New(c *client.Client, o Options) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open runtime: %w", err)
 	}
+	span, err := idmap.ParseSpan(o.UsernsRange)
+	if err != nil {
+		return nil, fmt.Errorf("open runtime: --userns-range: %w", err)
+	}
 	r := &Runtime{client: c, opts: o, log: o.Log, slots: map[string]*slot{}}
 	if err := r.prepare(); err != nil {
 		return nil, fmt.Errorf("open runtime: %w", err)
 	}
+	r.ids = idmap.NewPool(span, r.instance)
 	r.images = image.NewStore(c, image.Options{
 		Namespace: o.Namespace, Snapshotter: o.Snapshotter, InsecureRegistries: o.InsecureRegistries, Log: o.Log,
 	})
+	r.snaps = snapstore.New(snapstore.Options{
+		Instance: r.instance, Dir: filepath.Join(o.DataRoot, r.instance), Snapshotter: c.SnapshotService, Log: o.Log,
+	})
+	if err := r.snaps.Prepare(); err != nil {
+		return nil, fmt.Errorf("open runtime: %w", err)
+	}
 	r.ctx, r.cancel = context.WithCancel(namespaces.WithNamespace(context.Background(), o.Namespace))
 	return r, nil
 }
@@ -101,8 +120,9 @@ func (r *Runtime) prepare() (err error) {
 	// No business of other users of the host. Containers get at what is below by
 	// their mounts.
 	for _, dir := range []string{
-		filepath.Join(r.opts.Root, "spool"), filepath.Join(r.opts.DataRoot, "bots"),
-		filepath.Join(r.opts.Run, "c"), filepath.Join(r.opts.Run, "m"), filepath.Join(r.opts.Run, "runc"),
+		filepath.Join(r.opts.Root, "spool"), filepath.Join(r.opts.DataRoot, "bots"), r.projectsDir(),
+		filepath.Join(r.opts.Run, "c"), filepath.Join(r.opts.Run, "m"), filepath.Join(r.opts.Run, "d"),
+		filepath.Join(r.opts.Run, "runc"),
 	} {
 		if err := makeDir(dir, 0o700); err != nil {
 			return err
@@ -164,6 +184,7 @@ func (r *Runtime) Close() error {
 	}
 	r.work.Wait()
 	r.images.Close()
+	r.ids.Close()
 	removeCgroupDir(r.cgroupParent())
 	return nil
 }
@@ -247,6 +268,7 @@ func (r *Runtime) runcRoot() string           { return filepath.Join(r.opts.Run,
 func (r *Runtime) dataDir(bot sandbox.Bot) string {
 	return filepath.Join(r.opts.DataRoot, "bots", string(bot))
 }
+func (r *Runtime) projectsDir() string  { return filepath.Join(r.opts.DataRoot, "projects") }
 func (r *Runtime) cgroupParent() string { return "/moorage/" + r.instance[:8] }
 
 // Connect waits until the container's agent dials; see sandbox.Runtime.

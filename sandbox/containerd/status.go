@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/labels"
 )
 
 // load finds a container's record. A container of another instance, or with no
@@ -86,16 +87,18 @@ func (r *Runtime) status(ctx context.Context, c containers.Container) (sandbox.S
 	if err != nil {
 		return sandbox.Status{}, err
 	}
-	labels := map[string]string{}
+	shown := map[string]string{}
 	for k, v := range c.Labels {
-		if !strings.HasPrefix(k, labelSpec) && k != labelInstance {
-			labels[k] = v
+		if !strings.HasPrefix(k, labels.Prefix) && k != labelInstance && k != labelIDs && k != labelJournal {
+			shown[k] = v
 		}
 	}
+	state := r.state(ctx, c.ID)
 	return sandbox.Status{
-		Spec: rec.Spec, State: r.state(ctx, c.ID), SnapshotKey: rec.snapshot,
+		Spec: rec.Spec, State: state, SnapshotKey: rec.snapshot,
+		Userns:    r.userns && state == sandbox.StateStopped || state != sandbox.StateStopped && !rec.ids.IsZero(),
 		CreatedAt: rec.created, UpdatedAt: latest(rec.created, rec.updated),
-		Labels: labels, DataMounts: append([]string(nil), r.opts.DataMounts...),
+		Labels: shown, DataMounts: append([]string(nil), r.opts.DataMounts...),
 	}, nil
 }
 

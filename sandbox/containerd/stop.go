@@ -53,6 +53,7 @@ func (r *Runtime) terminate(ctx context.Context, d *door, key string, grace time
 			return err
 		}
 	}
+	r.thawCgroups(key)
 	if err := task.Kill(ctx, syscall.SIGTERM); err != nil {
 		return err
 	}

@@ -14,6 +14,14 @@ func TestSuite(t *testing.T) {
 	}
 }
 
+func TestSnapshots(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			sandboxtest.RunSnapshots(t, func(t *testing.T) sandboxtest.Subject { return subject(t, e) })
+		})
+	}
+}
+
 func TestFiles(t *testing.T) {
 	sandboxtest.RunFiles(t, func(t *testing.T) sandboxtest.Subject { return subject(t, engines[0]) })
 }

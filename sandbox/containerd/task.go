@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,7 @@ func (r *Runtime) resume(ctx context.Context, s *slot, key string) (bool, error)
 		err = r.thaw(ctx, key)
 		return err == nil, err
 	default:
+		r.thawCgroups(key)
 		return st == client.Running, nil
 	}
 }
@@ -72,6 +74,10 @@ func (r *Runtime) thaw(ctx context.Context, key string) error {
 // start makes a task where none runs. The slot is held. Once begun it is not
 // given up when the caller leaves: a task half made is worse than one too many.
 func (r *Runtime) start(ctx context.Context, s *slot, c containers.Container) (err error) {
+	c, err = r.settled(ctx, s, c)
+	if err != nil {
+		return err
+	}
 	rec, err := decode(c)
 	if err != nil {
 		return err
@@ -85,10 +91,13 @@ func (r *Runtime) start(ctx context.Context, s *slot, c containers.Container) (e
 	if err := r.clear(ctx, c.ID); err != nil {
 		return err
 	}
+	if rec.ids, err = r.claim(rec.Spec.Ref.Bot, c.ID); err != nil {
+		return err
+	}
 	if err := r.refresh(ctx, c, rec); err != nil {
 		return err
 	}
-	if err := r.makeDirs(c.ID, rec.Spec.Ref.Bot); err != nil {
+	if err := r.makeDirs(c.ID, rec); err != nil {
 		return err
 	}
 	d, err := openDoor(filepath.Join(r.runDir(c.ID), socketName), r.log.With("bot", rec.Spec.Ref.Bot, "container", rec.Spec.Ref.ID))
@@ -149,15 +158,20 @@ func passes(err error) bool {
 		strings.Contains(text, "cgroup") && strings.Contains(text, "no such file or directory")
 }
 
-func (r *Runtime) newTask(ctx context.Context, key string, rec record) (client.Task, error) {
-	mounts, err := r.rootfs(ctx, rec)
-	if err != nil {
-		return nil, err
-	}
+func (r *Runtime) newTask(ctx context.Context, key string, rec record) (_ client.Task, err error) {
 	c, err := r.client.LoadContainer(ctx, key)
 	if err != nil {
 		return nil, err
 	}
+	mounts, err := r.stage(ctx, key, rec)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if uerr := r.unstage(key); uerr != nil {
+			err = errors.Join(err, uerr)
+		}
+	}()
 	opts := []client.NewTaskOpts{client.WithRootFS(mounts), r.runcOptions()}
 	if filepath.IsAbs(r.opts.RuntimeName) {
 		opts = append(opts, client.WithRuntimePath(r.opts.RuntimeName))
@@ -174,14 +188,17 @@ func (r *Runtime) runcOptions() client.NewTaskOpts {
 	}
 }
 
-func (r *Runtime) makeDirs(key string, bot sandbox.Bot) error {
+func (r *Runtime) makeDirs(key string, rec record) error {
 	if err := makeDir(r.runDir(key), 0o755); err != nil {
 		return err
 	}
 	if err := makeDir(r.spoolDir(key), 0o700); err != nil {
 		return err
 	}
-	return makeDir(r.dataDir(bot), 0o755)
+	if err := makeDir(r.dataDirOf(key, rec), 0o755); err != nil {
+		return err
+	}
+	return r.limitDisk(rec.Spec.Ref.Bot, r.dataDirOf(key, rec))
 }
 
 // watch waits for the task's end in a goroutine of its own. It reports false,

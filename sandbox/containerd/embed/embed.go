@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 
 	"github.com/containerd/containerd/v2/client"
@@ -89,6 +90,9 @@ func (e *Embedded) stop() {
 		e.server.Stop()
 	}
 	e.cancel()
+	// containerd 2.4 never closes a file in its root with which it tried fs-verity.
+	// The collector does, soon after; until then the file system is busy.
+	runtime.GC()
 	running.Unlock()
 }
 

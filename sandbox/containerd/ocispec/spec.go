@@ -8,6 +8,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/idmap"
 )
 
 // Where the agent finds its things in the container.
@@ -35,8 +36,9 @@ const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 // Build yields the specification. imageEnv is the environment that the image
 // asks for; the image's user, entrypoint and working directory have no meaning
-// here, since PID 1 is the agent. A limit of 0 is none.
-func Build(imageEnv []string, s sandbox.Spec, p Paths, h Host) *specs.Spec {
+// here, since PID 1 is the agent. A limit of 0 is none. Without ids there is no
+// user namespace.
+func Build(imageEnv []string, s sandbox.Spec, p Paths, ids idmap.Range, h Host) *specs.Spec {
 	return &specs.Spec{
 		Version:  version,
 		Root:     &specs.Root{Path: "rootfs"},
@@ -45,7 +47,9 @@ func Build(imageEnv []string, s sandbox.Spec, p Paths, h Host) *specs.Spec {
 		Mounts:   append(systemMounts(s.Limits), ourMounts(p)...),
 		Linux: &specs.Linux{
 			CgroupsPath:   p.Cgroup,
-			Namespaces:    namespaces(),
+			Namespaces:    namespaces(ids),
+			UIDMappings:   mappings(ids),
+			GIDMappings:   mappings(ids),
 			Resources:     resources(s.Limits, h),
 			MaskedPaths:   append(maskedPaths(), h.Masked...),
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
@@ -104,11 +108,22 @@ func mergeEnv(image []string, asked map[string]string) []string {
 	return env
 }
 
-func namespaces() []specs.LinuxNamespace {
-	return []specs.LinuxNamespace{
+func namespaces(ids idmap.Range) []specs.LinuxNamespace {
+	all := []specs.LinuxNamespace{
 		{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
 		{Type: specs.MountNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.CgroupNamespace},
 	}
+	if !ids.IsZero() {
+		all = append(all, specs.LinuxNamespace{Type: specs.UserNamespace})
+	}
+	return all
+}
+
+func mappings(ids idmap.Range) []specs.LinuxIDMapping {
+	if ids.IsZero() {
+		return nil
+	}
+	return []specs.LinuxIDMapping{{ContainerID: 0, HostID: ids.Base, Size: idmap.Size}}
 }
 
 // AgentThreads is what the limit on processes has on top of the bot's own, for

@@ -11,6 +11,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/idmap"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -33,8 +34,8 @@ func TestGolden(t *testing.T) {
 		"full": Build([]string{"PATH=/bin", "LANG=C", "FROM=image"}, sandbox.Spec{
 			Ref: ref, Env: map[string]string{"Z": "last", "A": "first", "LANG": "de"},
 			Limits: sandbox.Limits{MemoryMB: 512, CPUs: 1.5, PIDs: 100},
-		}, paths, host),
-		"bare": Build(nil, sandbox.Spec{Ref: ref}, paths, Host{NoFile: 1024}),
+		}, paths, idmap.Range{Base: 1879048192}, host),
+		"bare": Build(nil, sandbox.Spec{Ref: ref}, paths, idmap.Range{}, Host{NoFile: 1024}),
 	} {
 		got, err := json.MarshalIndent(spec, "", "  ")
 		if err != nil {

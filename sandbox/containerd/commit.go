@@ -1,0 +1,233 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+
+	"moorage/sandbox/containerd/snapstore"
+	"moorage/sandbox/copier"
+)
+
+// commitWay keeps a root filesystem by making its active layer the snapshot's.
+//
+// containerd's Commit measures what it commits, which takes as long as there are
+// files. So an empty layer is committed, and its directory then exchanged with
+// the active layer's: from that on it is done, and only ever finished.
+type commitWay struct {
+	k *taking
+	j journal
+
+	stageDir, oldDir string
+	begun, done      bool
+}
+
+func (w *commitWay) prepare(ctx context.Context) error {
+	k := w.k
+	m := k.g.target
+	mounts, err := k.sn.Mounts(ctx, m.rec.snapshot)
+	if err != nil {
+		return engineError("find root filesystem", err)
+	}
+	if w.oldDir, err = upperDir(mounts); err != nil {
+		return err
+	}
+	w.j = journal{
+		Op: opCommit, ID: k.e.ID, Old: m.rec.snapshot, Next: snapshotName(m.key), Stage: k.e.ID + "-stage",
+		Name: k.e.Name, Origin: k.req.Origin, Note: k.req.Note, Parent: k.e.Record.Parent, Inode: inode(w.oldDir),
+	}
+	k.r.step("begin commit")
+	if err := k.r.begin(ctx, m.key, w.j); err != nil {
+		return err
+	}
+	w.begun = true
+	return w.stage(ctx)
+}
+
+// stage commits an empty layer for the active one's directory to go to.
+func (w *commitWay) stage(ctx context.Context) error {
+	k := w.k
+	parent, release, err := k.r.shortParent(ctx, k.sn, k.e.Record.Spec.Snapshotter, w.j.Old)
+	if err != nil {
+		return err
+	}
+	defer release(ctx)
+	k.r.step("prepare stage")
+	if w.stageDir, err = k.r.prepareLayer(ctx, k.sn, k.g.target.key, w.j.Stage, parent); err != nil {
+		return err
+	}
+	k.r.step("commit stage")
+	err = k.sn.Commit(ctx, k.e.ID, w.j.Stage, snapshots.WithLabels(snapstore.LayerLabels(k.r.instance, true)))
+	return engineError("commit a layer", err)
+}
+
+func (w *commitWay) ready() error {
+	if m := w.k.g.target; m.pid != 0 && !m.quiet {
+		return errBusy
+	}
+	return nil
+}
+
+// fix is in time what a quiet container has to wait for.
+func (w *commitWay) fix(ctx context.Context) error {
+	k := w.k
+	m := k.g.target
+	k.r.step("exchange layers")
+	if err := exchange(w.oldDir, w.stageDir); err != nil {
+		return err
+	}
+	w.done = true
+	return k.r.moveOn(context.WithoutCancel(ctx), m, w.j)
+}
+
+func (w *commitWay) finish(ctx context.Context) error {
+	k := w.k
+	if err := k.r.snaps.SaveData(k.e.ID, k.data.Record()); err != nil {
+		k.r.log.Warn("keep record of the data", "err", err) // the next snapshot copies more
+	}
+	bytes, files, err := copier.Usage(ctx, w.stageDir)
+	if err != nil {
+		return fmt.Errorf("measure the layer: %w", err)
+	}
+	k.e.Record.RootBytes = bytes
+	k.e.Record.Files += files
+	return k.r.settle(ctx, k.g.target.key, w.j, k.e)
+}
+
+// undo leaves the container as it was; or, when its layer is the snapshot's
+// already, finishes what was begun, as the next start would.
+func (w *commitWay) undo(ctx context.Context) {
+	r, m := w.k.r, w.k.g.target
+	if !w.begun {
+		return
+	}
+	if !w.done {
+		r.undo(ctx, "remove stage", func(ctx context.Context) error { return r.dropStage(ctx, w.k.sn, m, w.j) })
+		return
+	}
+	r.undo(ctx, "finish commit", func(ctx context.Context) error { return r.recoverCommit(ctx, m, w.j) })
+}
+
+// dropStage removes what a commit has made before the exchange, and ends it.
+func (r *Runtime) dropStage(ctx context.Context, sn snapshots.Snapshotter, m *member, j journal) error {
+	return errors.Join(r.snaps.Release(ctx, m.rec.Spec.Snapshotter, j.ID), removeLayer(ctx, sn, j.Stage), r.conclude(ctx, m.key))
+}
+
+// moveOn gives the container a new active layer on the one that was exchanged. If
+// it runs, its root is swapped for that under the agent; should that fail it is
+// killed, and starts on the new layer when it is next needed.
+func (r *Runtime) moveOn(ctx context.Context, m *member, j journal) error {
+	sn := r.client.SnapshotService(m.rec.Spec.Snapshotter)
+	r.step("prepare next layer")
+	dir, err := r.prepareLayer(ctx, sn, m.key, j.Next, j.ID)
+	if err != nil {
+		return err
+	}
+	from, err := r.layerDir(ctx, sn, j.ID)
+	if err == nil {
+		err = copier.Attributes(dir, from)
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.limitDisk(m.rec.Spec.Ref.Bot, dir); err != nil {
+		return err
+	}
+	if m.pid != 0 {
+		r.step("swap root")
+		if err := r.swap(ctx, m, j.Next); err != nil {
+			r.log.Warn("container has to start again", "bot", m.rec.Spec.Ref.Bot, "container", m.rec.Spec.Ref.ID, "why", err)
+			if err := r.stop(ctx, m.slot, m.key, 0); err != nil {
+				return err
+			}
+			m.pid = 0
+		}
+	}
+	r.step("record next layer")
+	if err := r.setLabels(ctx, m.key, map[string]string{labelSnapshot: j.Next}); err != nil {
+		return err
+	}
+	m.rec.snapshot = j.Next
+	return nil
+}
+
+// settle lists the snapshot of a commit and ends it.
+func (r *Runtime) settle(ctx context.Context, key string, j journal, e snapstore.Entry) error {
+	r.step("list snapshot")
+	if err := r.snaps.Publish(ctx, e); err != nil {
+		return err
+	}
+	r.step("end commit")
+	if err := r.conclude(ctx, key); err != nil {
+		return err
+	}
+	r.step("remove old layer")
+	return removeLayer(ctx, r.client.SnapshotService(e.Record.Spec.Snapshotter), j.Old)
+}
+
+// recoverCommit finishes or undoes a commit that was cut short. The container's
+// slot is held and nobody waits for its agent: what runs of it may still have the
+// layer as its root that is now a snapshot's, so it is killed.
+func (r *Runtime) recoverCommit(ctx context.Context, m *member, j journal) error {
+	sn := r.client.SnapshotService(m.rec.Spec.Snapshotter)
+	done, err := r.exchanged(ctx, sn, j)
+	if err != nil {
+		return err
+	}
+	if !done {
+		return errors.Join(r.snaps.RemoveTree(ctx, j.ID), r.dropStage(ctx, sn, m, j))
+	}
+	if m.rec.snapshot != j.Next {
+		if err := r.stop(ctx, m.slot, m.key, 0); err != nil {
+			return err
+		}
+		m.pid = 0
+		if err := r.moveOn(ctx, m, j); err != nil {
+			return err
+		}
+	}
+	e, err := r.entryOf(ctx, sn, m, j)
+	if err != nil {
+		return err
+	}
+	return r.settle(ctx, m.key, j, e)
+}
+
+// exchanged reports whether the snapshot's layer has the container's directory.
+func (r *Runtime) exchanged(ctx context.Context, sn snapshots.Snapshotter, j journal) (bool, error) {
+	if m, err := sn.Mounts(ctx, j.Stage); err == nil { // not committed yet
+		dir, err := upperDir(m)
+		return err == nil && inode(dir) == j.Inode, err
+	}
+	if _, err := sn.Stat(ctx, j.ID); errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	dir, err := r.layerDir(ctx, sn, j.ID)
+	return err == nil && inode(dir) == j.Inode, err
+}
+
+// entryOf is the record of a snapshot whose commit was cut short.
+func (r *Runtime) entryOf(ctx context.Context, sn snapshots.Snapshotter, m *member, j journal) (snapstore.Entry, error) {
+	if e, ok := r.snaps.ByID(m.rec.Spec.Ref.Bot, j.ID); ok {
+		return e, nil
+	}
+	info, err := sn.Stat(ctx, j.ID)
+	if err != nil {
+		return snapstore.Entry{}, engineError("find a layer", err)
+	}
+	e := snapstore.Entry{ID: j.ID, Bot: m.rec.Spec.Ref.Bot, Name: j.Name, Under: info.Parent, Record: snapstore.Record{
+		Container: m.rec.Spec.Ref.ID, Spec: m.rec.Spec, ImageEnv: m.rec.ImageEnv, Parent: j.Parent,
+		Origin: j.Origin, Note: j.Note, Created: info.Created, Source: sourceOf(m),
+	}}
+	dir, err := r.layerDir(ctx, sn, j.ID)
+	if err != nil {
+		return e, err
+	}
+	rootBytes, rootFiles, err1 := copier.Usage(ctx, dir)
+	dataBytes, dataFiles, err2 := copier.Usage(ctx, r.snaps.Data(j.ID))
+	e.Record.RootBytes, e.Record.DataBytes, e.Record.Files = rootBytes, dataBytes, rootFiles+dataFiles
+	return e, errors.Join(err1, err2)
+}

@@ -1,0 +1,76 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"moorage/sandbox"
+)
+
+var _ sandbox.Snapshots = (*Runtime)(nil)
+
+// ListSnapshots lists a bot's snapshots, or all; see sandbox.Snapshots.
+func (r *Runtime) ListSnapshots(_ context.Context, bot sandbox.Bot) ([]sandbox.Snapshot, error) {
+	all := r.snaps.All(bot)
+	list := make([]sandbox.Snapshot, len(all))
+	for i, e := range all {
+		list[i] = e.Snapshot()
+	}
+	return list, nil
+}
+
+// DeleteSnapshot removes one; see sandbox.Snapshots.
+func (r *Runtime) DeleteSnapshot(ctx context.Context, bot sandbox.Bot, name sandbox.SnapshotName) error {
+	ctx = r.namespaced(ctx)
+	e, err := r.snaps.Get(bot, name)
+	if err != nil {
+		return err
+	}
+	forks, err := r.forksOf(ctx, bot, e.ID)
+	if err != nil {
+		return err
+	}
+	if len(forks) > 0 {
+		return fmt.Errorf("delete snapshot %s: %w: container %s was made from it; delete that first", name, sandbox.ErrConflict, strings.Join(forks, ", "))
+	}
+	r.step("unlist snapshot")
+	if err := r.snaps.Unlist(ctx, e); err != nil {
+		return fmt.Errorf("delete snapshot %s: %w", name, err)
+	}
+	r.step("deleted")
+	return nil
+}
+
+// forksOf are the ids, sorted, of the containers that were made from a snapshot.
+func (r *Runtime) forksOf(ctx context.Context, bot sandbox.Bot, id string) ([]string, error) {
+	all, err := r.loadAll(ctx, bot)
+	if err != nil {
+		return nil, err
+	}
+	var forks []string
+	for _, c := range all {
+		if rec, err := decode(c); err == nil && rec.ForkOf == id {
+			forks = append(forks, string(rec.Spec.Ref.ID))
+		}
+	}
+	slices.Sort(forks)
+	return forks, nil
+}
+
+// step is called before each step of a change that could be cut short there.
+func (r *Runtime) step(what string) {
+	if r.opts.Step != nil {
+		r.opts.Step(what)
+	}
+}
+
+func (r *Runtime) ExportSnapshot(ctx context.Context, bot sandbox.Bot, name sandbox.SnapshotName, w io.Writer) error {
+	return sandbox.ErrUnsupported
+}
+
+func (r *Runtime) ImportSnapshot(ctx context.Context, bot sandbox.Bot, name sandbox.SnapshotName, tar io.Reader) (sandbox.Snapshot, error) {
+	return sandbox.Snapshot{}, sandbox.ErrUnsupported
+}
