@@ -195,6 +195,11 @@ var outputSchemas = sync.OnceValue(func() map[string]*jsonschema.Schema {
 		doc.(map[string]any)["additionalProperties"] = false
 		maps.Copy(doc.(map[string]any)["properties"].(map[string]any), map[string]any{
 			"started": map[string]any{"type": "boolean"}, "container_created": map[string]any{"type": "boolean"},
+			"data": map[string]any{"enum": []any{"own", "shared"}}, "from_snapshot": map[string]any{"type": "string"},
+			"also_paused": map[string]any{"type": "array"}, "snapshots": map[string]any{"type": "array"},
+			"stopped": map[string]any{"type": "array"}, "started_again": map[string]any{"type": "array"},
+			"created_at": map[string]any{"type": "string"}, "snapshotter": map[string]any{"type": "string"},
+			"added": map[string]any{"type": "integer"}, "modified": map[string]any{"type": "integer"}, "deleted": map[string]any{"type": []any{"integer", "boolean"}},
 			"processes": map[string]any{"type": "array"},
 		})
 		c := jsonschema.NewCompiler()

@@ -31,7 +31,7 @@ func (s *Server) addContainers() {
 	}, s.stopContainer)
 	add(s, definition{
 		name: "delete_container", long: true,
-		description: "Delete a container for good. Your data under /data stays unless delete_data is true.",
+		description: "Delete a container for good. Your data under /data stays unless delete_data is true; a fork's copy goes.",
 		hints:       hints{destructive: true},
 	}, s.deleteContainer)
 }
@@ -39,6 +39,7 @@ func (s *Server) addContainers() {
 type createInput struct {
 	ContainerID string            `json:"container_id,omitempty" doc:"Name for it (default a new UUID)."`
 	Image       string            `json:"image,omitempty" doc:"Image, such as python:3.13-slim."`
+	From        string            `json:"from_snapshot,omitempty" doc:"Fork this snapshot; its data is copied and deleted with the container."`
 	Snapshotter string            `json:"snapshotter,omitempty" doc:"Snapshotter for its root filesystem."`
 	Env         map[string]string `json:"env,omitempty" doc:"Environment variables."`
 	Limits      createLimits      `json:"limits,omitempty" doc:"The most it may use."`
@@ -58,6 +59,8 @@ type createFacts struct {
 	Started     bool     `json:"started"`
 	State       string   `json:"state"`
 	DataMounts  []string `json:"data_mounts"`
+	Data        string   `json:"data" schema:"-"`
+	From        string   `json:"from_snapshot,omitempty" schema:"-"`
 }
 
 func (s *Server) createContainer(ctx context.Context, c *call, in createInput) (r reply[createFacts], err error) {
@@ -67,9 +70,16 @@ func (s *Server) createContainer(ctx context.Context, c *call, in createInput) (
 			return r, err
 		}
 	}
+	from, err := snapshotName("from_snapshot", in.From)
+	if err != nil {
+		return r, err
+	}
+	if from != "" {
+		c.progress.elapse(CallTime, "copying the snapshot")
+	}
 	done, err := s.manager.Create(ctx, sandbox.CreateRequest{
 		Bot: c.bot, ID: sandbox.ContainerID(in.ContainerID), Image: in.Image, Snapshotter: in.Snapshotter,
-		Env: in.Env, Limits: sandbox.Limits(in.Limits),
+		Env: in.Env, Limits: sandbox.Limits(in.Limits), FromSnapshot: from,
 	}, func(done, total int64, what string) { c.progress.set(float64(done), float64(total), what) })
 	if err != nil {
 		return r, err
@@ -80,14 +90,39 @@ func (s *Server) createContainer(ctx context.Context, c *call, in createInput) (
 	r.facts = createFacts{
 		ContainerID: id, Image: st.Spec.Image, Snapshotter: st.Spec.Snapshotter,
 		Created: done.Created, Started: done.Started, State: string(st.State), DataMounts: orEmpty(st.DataMounts),
+		Data: dataOf(st.Spec), From: string(st.Spec.FromSnapshot),
 	}
+	r.say(r.facts.text())
+	if !st.Userns {
+		r.note("root in it is root of the host, with few capabilities: this server has no user namespaces")
+	}
+	return r, nil
+}
+
+// Whose data a container has.
+const (
+	dataShared = "shared" // the bot's, with all its containers but forks
+	dataOwn    = "own"    // a fork's
+)
+
+func dataOf(spec sandbox.Spec) string {
+	if spec.OwnData {
+		return dataOwn
+	}
+	return dataShared
+}
+
+func (f *createFacts) text() string {
 	verb := "is there already"
-	if done.Created {
+	if f.Created {
 		verb = "is made"
 	}
-	r.say(fmt.Sprintf("Container %s %s and %s, from image %s. Your data is at %s and outlives it.",
-		id, verb, st.State, st.Spec.Image, strings.Join(st.DataMounts, " and ")))
-	return r, nil
+	text := fmt.Sprintf("Container %s %s and %s, from image %s", f.ContainerID, verb, f.State, f.Image)
+	mounts := strings.Join(f.DataMounts, " and ")
+	if f.Data == dataOwn {
+		return text + fmt.Sprintf(", forked from snapshot %s. At %s it has a copy of the snapshot's data of its own, which your other containers do not see; it is deleted with the container.", f.From, mounts)
+	}
+	return text + fmt.Sprintf(". Your data is at %s and outlives it.", mounts)
 }
 
 type listContainersInput struct {
@@ -108,6 +143,8 @@ type containerFacts struct {
 	CreatedAt   time.Time         `json:"created_at"`
 	UpdatedAt   time.Time         `json:"updated_at"`
 	Labels      map[string]string `json:"labels"`
+	Data        string            `json:"data" schema:"-"`
+	From        string            `json:"from_snapshot,omitempty" schema:"-"`
 	Limits      limitFacts        `json:"limits"`
 	Usage       *usageFacts       `json:"usage,omitempty"`
 }
@@ -155,7 +192,7 @@ func factsOf(l sandbox.Listed) containerFacts {
 		ContainerID: string(st.Spec.Ref.ID), Image: st.Spec.Image, Snapshotter: st.Spec.Snapshotter,
 		SnapshotKey: st.SnapshotKey, State: string(st.State), Current: l.Current,
 		CreatedAt: st.CreatedAt.UTC(), UpdatedAt: st.UpdatedAt.UTC(),
-		Labels: st.Labels, Limits: limitFacts(st.Spec.Limits),
+		Labels: st.Labels, Data: dataOf(st.Spec), From: string(st.Spec.FromSnapshot), Limits: limitFacts(st.Spec.Limits),
 	}
 	if f.Labels == nil {
 		f.Labels = map[string]string{}
@@ -172,6 +209,12 @@ func (f *containerFacts) line() string {
 		f.ContainerID, f.State, f.Image, f.Snapshotter, stamp(f.CreatedAt), stamp(f.UpdatedAt), f.Limits.MemoryMB, f.Limits.CPUs, f.Limits.PIDs)
 	if f.Usage != nil {
 		line += fmt.Sprintf("  uses %d MiB, %d processes", f.Usage.MemoryBytes>>20, f.Usage.PIDs)
+	}
+	if f.From != "" {
+		line += "  forked from snapshot " + f.From
+	}
+	if f.Data == dataOwn {
+		line += "  data of its own"
 	}
 	if f.Current {
 		line += "  current"
@@ -230,12 +273,20 @@ func (s *Server) deleteContainer(ctx context.Context, c *call, in deleteInput) (
 	if err != nil {
 		return r, err
 	}
-	if err := s.manager.Delete(ctx, sandbox.Ref{Bot: c.bot, ID: id}, in.DeleteData); err != nil {
+	ref := sandbox.Ref{Bot: c.bot, ID: id}
+	st, err := s.manager.Status(ctx, ref)
+	if err != nil {
 		return r, err
 	}
-	r.facts = deleteFacts{in.ContainerID, true, in.DeleteData}
+	if err := s.manager.Delete(ctx, ref, in.DeleteData); err != nil {
+		return r, err
+	}
+	r.facts = deleteFacts{in.ContainerID, true, in.DeleteData || st.Spec.OwnData}
 	data := "your data under /data stays"
-	if in.DeleteData {
+	switch {
+	case st.Spec.OwnData:
+		data = "with it its own copy of the data; what your other containers share under /data stays"
+	case in.DeleteData:
 		data = "your data under /data too"
 	}
 	r.say("Container " + in.ContainerID + " is deleted; " + data + ".")

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +56,9 @@ func TestMain(m *testing.M) {
 func startEngine() (err error) {
 	e := &engine
 	if e.dir, err = os.MkdirTemp("/tmp", "mt"); err != nil {
+		return err
+	}
+	if err := os.Chmod(e.dir, 0o711); err != nil { // a container's root passes through it
 		return err
 	}
 	var undo []func() error
@@ -129,8 +133,21 @@ func (l *live) clear(t testing.TB, bot sandbox.Bot) {
 	if err != nil {
 		t.Error(err)
 	}
+	// The bot's data goes with the last one that has it.
+	slices.SortStableFunc(all, func(a, b sandbox.Listed) int {
+		return strings.Compare(dataOf(a.Status.Spec), dataOf(b.Status.Spec))
+	})
 	for i, x := range all {
 		if err := l.manager.Delete(ctx, x.Status.Spec.Ref, i == len(all)-1); err != nil {
+			t.Error(err)
+		}
+	}
+	snapshots, err := l.manager.ListSnapshots(ctx, bot, "", "")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, sn := range snapshots {
+		if _, err := l.manager.DeleteSnapshot(ctx, bot, sn.Name); err != nil {
 			t.Error(err)
 		}
 	}

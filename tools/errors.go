@@ -115,12 +115,16 @@ func explain(ctx context.Context, err error, c *call) *failure {
 		return f
 	case errors.Is(err, sandbox.ErrImagePending):
 		return &failure{code: timedOut, cause: "the image is still being pulled, which goes on", hint: "Call " + c.tool + " again with the same arguments in a while", err: err}
+	case errors.Is(err, sandbox.ErrPending):
+		return &failure{code: timedOut, cause: hidePaths(err.Error()), hint: pendingHint(c.tool), err: err}
 	case ctx.Err() != nil:
 		return ended(ctx, err)
 	case errors.As(err, &inside):
 		return explainInside(inside)
 	case errors.Is(err, fsbridge.ErrClosed):
 		return &failure{code: unavailable, cause: "the connection to the container ended before the answer came; what was asked may or may not have been done", hint: "Check the state with a reading tool, then call again", err: err}
+	case errors.Is(err, sandbox.ErrNoSnapshot):
+		return &failure{code: notFound, cause: hidePaths(err.Error()), hint: "list_snapshots shows yours; create_snapshot takes one", err: err}
 	case errors.Is(err, sandbox.ErrNotFound):
 		return noContainer(c.containerName())
 	}
@@ -129,8 +133,8 @@ func explain(ctx context.Context, err error, c *call) *failure {
 			return &failure{code: s.code, cause: hidePaths(err.Error()), hint: s.hint, err: err}
 		}
 	}
-	if errors.Is(err, syscall.ENOSPC) {
-		return &failure{code: limitExceeded, cause: "the server's disk is full", hint: "Delete files or containers that are not needed, or tell the operator", err: err}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, sandbox.ErrNoSpace) {
+		return &failure{code: limitExceeded, cause: "the server's disk is full; nothing was changed", hint: "Delete snapshots, files or containers that are not needed, or tell the operator", err: err}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &failure{code: timedOut, cause: "the container did not answer in time", hint: "Call again; list_containers shows its state", err: err}
@@ -154,6 +158,14 @@ var sentinelCodes = []struct {
 	{sandbox.ErrUnsupported, unsupported, ""},
 	{sandbox.ErrNotRunning, notRunning, "Call again: a call that needs a container starts it"},
 	{sandbox.ErrUnavailable, unavailable, "Call again; if it stays so, make another container with create_container"},
+}
+
+// pendingHint is how to see whether what goes on without its call is done.
+func pendingHint(tool string) string {
+	if tool == "create_container" {
+		return "list_containers shows the container when it is made"
+	}
+	return "list_snapshots shows when it is done"
 }
 
 // ended is a call that was cancelled or took too long.

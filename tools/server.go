@@ -15,7 +15,7 @@ import (
 // instructions are what a client may show its model before any tool. The first
 // 512 characters say how to begin, as some clients cut there.
 const instructions = `Moorage gives you a Linux container of your own, which keeps running between calls. Begin with any tool: exec runs a command (exec {"command":"ls -la"}), fs_read, fs_edit and fs_write work on files, fs_grep and fs_glob find them; a container is made on the first call, or by create_container with the image you want. Without container_id a call means your current container. Relative paths start at /data, which outlives the container; files elsewhere live as long as the container.
-Change files by fs_edit or fs_patch; give the revision of your last read as if_revision to overwrite nobody's change. A command that outlives wait_seconds goes on in the background: process follows, feeds and stops it. A result that was cut says which call gets the rest. An error reads "code: cause. Hint.": follow the hint.`
+Change files by fs_edit or fs_patch; give the revision of your last read as if_revision to overwrite nobody's change. Before a risky step take a create_snapshot, of files everywhere in the container and of /data; restore_snapshot goes back to it. A command that outlives wait_seconds goes on in the background: process follows, feeds and stops it. A result that was cut says which call gets the rest. An error reads "code: cause. Hint.": follow the hint.`
 
 // Options configure a Server. The zero value is usable.
 type Options struct {
@@ -43,6 +43,7 @@ func NewServer(m *sandbox.Manager, o Options) *Server {
 	s := newServer(o)
 	s.manager = m
 	s.addContainers()
+	s.addSnapshots()
 	s.addFiles()
 	s.addEditing()
 	s.addTree()
