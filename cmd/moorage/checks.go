@@ -16,20 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"moorage/cmd/moorage/daemon"
+	"moorage/cmd/moorage/store"
 	"moorage/sandbox"
+	"moorage/sandbox/containerd"
+	"moorage/sandbox/containerd/idmap"
 )
 
 // freeWanted is how much room the durable directory should have.
 const freeWanted = 1 << 30
-
-// freeBytes is what a user may still write to the file system of dir.
-func freeBytes(dir string) (int64, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, err
-	}
-	return int64(s.Bavail) * s.Bsize, nil
-}
 
 // leastKernel has what the mounts of containers need: idmapped mounts of
 // overlayfs came with Linux 5.19, everything else is older.
@@ -151,17 +145,53 @@ func checkEngine(address string) finding {
 	return f
 }
 
+// checkUserns tries what user namespaces need, where the server would.
+func (f serverFlags) checkUserns(d daemon.Dirs) finding {
+	const plainly = "root in a container is root of the host"
+	found := finding{what: "user namespaces"}
+	dirs := []string{existing(d.Root)}
+	if f.DataRoot != "" {
+		dirs = append(dirs, existing(f.DataRoot))
+	}
+	span, err := idmap.ParseSpan(f.UsernsRange)
+	switch {
+	case err != nil:
+		found.detail, found.advice = err.Error(), "name another --userns-range, or none"
+		return found
+	case f.Userns == containerd.UsernsOff:
+		found.detail, found.advice, found.warn = "off: "+plainly, "leave --userns=off away", true
+		return found
+	case os.Geteuid() != 0:
+		found.detail = "not tried: only root can"
+		return found
+	}
+	run := d.Run
+	if f.Containerd != "" {
+		run = ""
+	}
+	found.detail = fmt.Sprintf("host ids %s for root and others in containers, enough for %d bots", span, span.Ranges())
+	if err := containerd.CanMap(run, dirs...); err != nil {
+		found.detail = fmt.Sprintf("%v: %s", err, plainly)
+		found.advice, found.warn = "mend that; they need Linux 5.19 or newer, and a file system such as ext4 or XFS", f.Userns != containerd.UsernsRequire
+	}
+	return found
+}
+
+// existing is a directory, or the nearest one above it that there is.
+func existing(dir string) string {
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == "/" {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
 // checkDir looks at a directory of the server, or where it would be made.
 func checkDir(what, dir string) finding {
 	f := finding{what: what}
-	at := dir
-	for {
-		if _, err := os.Stat(at); err == nil || at == "/" {
-			break
-		}
-		at = filepath.Dir(at)
-	}
-	free, err := freeBytes(at)
+	at := existing(dir)
+	free, err := store.Free(at)
 	f.detail = fmt.Sprintf("%s, %.1f GB free", dir, float64(free)/1e9)
 	if at != dir {
 		f.detail += " (made at the first start)"

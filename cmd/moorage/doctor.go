@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"moorage/cmd/moorage/daemon"
+	"moorage/cmd/moorage/store"
 )
 
 type doctorCmd struct {
@@ -31,9 +33,9 @@ func (f finding) print() {
 			state = "warn"
 		}
 	}
-	fmt.Printf("%s  %-13s %s\n", state, f.what, f.detail)
+	fmt.Printf("%s  %-15s %s\n", state, f.what, f.detail)
 	if f.advice != "" {
-		fmt.Printf("      %-13s -> %s\n", "", f.advice)
+		fmt.Printf("      %-15s -> %s\n", "", f.advice)
 	}
 }
 
@@ -47,6 +49,9 @@ func (c *doctorCmd) Run(ctx context.Context, d daemon.Dirs) error {
 		func() finding { return checkEngine(c.Containerd) },
 		func() finding { return checkDir("root", d.Root) },
 		func() finding { return checkDir("run", d.Run) },
+		func() finding { return checkStore(d.Root, c.Store) },
+		func() finding { return checkDisk(d.Root, c.Store, c.DataRoot, int64(c.MaxDisk)) },
+		func() finding { return c.checkUserns(d) },
 		func() finding { return checkLock(d) },
 		func() finding { return checkBaseImage(c.DefaultImage) },
 	}
@@ -87,7 +92,7 @@ func (c *doctorCmd) checkContainer(ctx context.Context, d daemon.Dirs) finding {
 		}
 		defer remove()
 		d = own
-		if err := spawn(ctx, d, c.args()); err != nil {
+		if err := spawn(ctx, d, c.ownArgs()); err != nil {
 			f.detail, f.advice = err.Error(), "mend what it says"
 			return f
 		}
@@ -100,6 +105,15 @@ func (c *doctorCmd) checkContainer(ctx context.Context, d daemon.Dirs) finding {
 		f.detail, f.advice = err.Error(), "mend what it says; the server's log is "+d.Log()
 	}
 	return f
+}
+
+// ownArgs are the arguments of a server of its own, whose store is a small one.
+func (c *doctorCmd) ownArgs() []string {
+	flags := c.serverFlags
+	if flags.Store.Kind == store.Loop {
+		flags.Store.Size = store.MinSize
+	}
+	return flags.args()
 }
 
 // longestTemp is how long the name of the temporary directory may be for the
@@ -115,6 +129,10 @@ func ownDirs() (daemon.Dirs, func(), error) {
 	root, err := os.MkdirTemp(base, "moor")
 	if err != nil {
 		return daemon.Dirs{}, nil, err
+	}
+	// A container's root, an unprivileged user of the host, passes through it.
+	if err := os.Chmod(root, 0o711); err != nil {
+		return daemon.Dirs{}, nil, errors.Join(err, os.Remove(root))
 	}
 	d := daemon.Dirs{Root: filepath.Join(root, "root"), Run: filepath.Join(root, "run")}
 	return d, func() { os.RemoveAll(root) }, nil

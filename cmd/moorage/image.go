@@ -36,7 +36,7 @@ func (c *imageImportCmd) Run(ctx context.Context, d daemon.Dirs) error {
 		}
 		defer f.Close()
 	}
-	bar, done := c.bar(f)
+	bar, done := fileBar(f, "importing")
 	images, err := daemon.NewAdmin(d, true).Import(ctx, io.TeeReader(f, bar), c.Name)
 	done()
 	if err != nil {
@@ -45,12 +45,13 @@ func (c *imageImportCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	return printImages(images)
 }
 
-func (c *imageImportCmd) bar(f *os.File) (io.Writer, func()) {
+// fileBar is a progress bar for reading a file.
+func fileBar(f *os.File, what string) (io.Writer, func()) {
 	size := int64(-1)
 	if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
 		size = fi.Size()
 	}
-	return newBar(size, "importing")
+	return newBar(size, what)
 }
 
 type imageListCmd struct{}

@@ -1,8 +1,8 @@
 // Moorage gives every bot its own container and drives it over MCP.
 //
 // This binary is all of it: what an MCP client starts (stdio), the server
-// (serve), what an operator needs (doctor, image, token, stop), and, under another
-// name, the shim of its embedded containerd.
+// (serve), what an operator needs (doctor, image, snapshot, token, stop), and, under
+// another name, the shim of its embedded containerd.
 package main
 
 import (
@@ -26,14 +26,15 @@ type cli struct {
 	dirFlags
 	Config kong.ConfigFlag `help:"TOML file with flags (\"default-image\" is a key like any)." placeholder:"FILE" env:"MOORAGE_CONFIG"`
 
-	Stdio   stdioCmd   `cmd:"" help:"Serve one MCP client on standard input and output. Starts the server if none runs."`
-	Serve   serveCmd   `cmd:"" help:"Run the server."`
-	Stop    stopCmd    `cmd:"" help:"Stop the server. Containers go on unless --containers is given."`
-	Doctor  doctorCmd  `cmd:"" help:"Check what Moorage needs: a line each, and what to do."`
-	Image   imageCmd   `cmd:"" help:"Import, pull and list images."`
-	Token   tokenCmd   `cmd:"" help:"Add, list and revoke bearer tokens for HTTP."`
-	Demo    demoCmd    `cmd:"" help:"Run a real MCP session in directories of its own, show it, and leave nothing behind."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Stdio    stdioCmd    `cmd:"" help:"Serve one MCP client on standard input and output. Starts the server if none runs."`
+	Serve    serveCmd    `cmd:"" help:"Run the server."`
+	Stop     stopCmd     `cmd:"" help:"Stop the server. Containers go on unless --containers is given."`
+	Doctor   doctorCmd   `cmd:"" help:"Check what Moorage needs: a line each, and what to do."`
+	Image    imageCmd    `cmd:"" help:"Import, pull and list images."`
+	Snapshot snapshotCmd `cmd:"" help:"List, export, import and delete snapshots."`
+	Token    tokenCmd    `cmd:"" help:"Add, list and revoke bearer tokens for HTTP."`
+	Demo     demoCmd     `cmd:"" help:"Run a real MCP session in directories of its own, show it, and leave nothing behind."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // errQuiet ends the program with exit code 1 after everything has been said.

@@ -65,15 +65,18 @@ func (c *serveCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	mounts := c.DataMount
 	err = daemon.Run(ctx, daemon.Options{
 		Dirs: d, Version: version, Containerd: c.Containerd, HTTP: c.HTTP,
-		IdleExit: c.IdleExit, ShimPath: shim, Log: log,
+		IdleExit: c.IdleExit, ShimPath: shim, Log: log, Store: c.Store,
 		Engine: containerd.Options{
 			Namespace: c.Namespace, DataRoot: c.DataRoot, DataMounts: mounts, Snapshotter: c.Snapshotter,
 			OCIRuntime: c.OCIRuntime, AgentPath: agent, InsecureRegistries: c.InsecureRegistry,
+			MaxDisk: int64(c.MaxDisk),
+			Userns:  c.Userns, UsernsRange: c.UsernsRange,
 		},
 		Manager: sandbox.Options{
 			DefaultImage: c.DefaultImage, Snapshotter: c.Snapshotter, NoAutoCreate: !c.AutoCreate,
 			Limits:        sandbox.Limits{MemoryMB: c.MemoryMB, CPUs: c.CPUs, PIDs: c.PIDs},
 			MaxContainers: c.MaxContainers, DataDir: mounts[0],
+			MaxSnapshots: c.MaxSnapshots, MaxSnapshotBytes: int64(c.MaxSnapshotBytes),
 		},
 		Guard: tools.HTTPOptions{AllowedOrigins: c.AllowOrigin, AllowedHosts: c.AllowHost},
 	})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"moorage/cmd/moorage/daemon"
+	"moorage/cmd/moorage/store"
 )
 
 // stopTimeout is how long a server and its containers may take to end.
@@ -19,6 +20,9 @@ type stopCmd struct {
 func (c *stopCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
+	if err := c.startForContainers(ctx, d); err != nil {
+		return err
+	}
 	s, err := daemon.Stop(ctx, d, c.Containers)
 	if err != nil {
 		return err
@@ -32,4 +36,16 @@ func (c *stopCmd) Run(ctx context.Context, d daemon.Dirs) error {
 	}
 	fmt.Printf("stopped the server, pid %d\n", s.PID)
 	return nil
+}
+
+// startForContainers starts a server to be stopped, if there is none and an
+// earlier one has left its store mounted because containers run on it.
+func (c *stopCmd) startForContainers(ctx context.Context, d daemon.Dirs) error {
+	if _, held, err := daemon.FindHolder(d.Root); !c.Containers || held || err != nil {
+		return err
+	}
+	if on, err := store.Mounted(d.Root); !on || err != nil {
+		return err
+	}
+	return spawn(ctx, d, nil)
 }

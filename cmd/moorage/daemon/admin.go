@@ -27,12 +27,13 @@ type Info struct {
 
 // Event is one line of an answer that takes long: progress, then one of the others.
 type Event struct {
-	Done   int64           `json:"done,omitempty"`
-	Total  int64           `json:"total,omitempty"`
-	What   string          `json:"what,omitempty"`
-	Images []sandbox.Image `json:"images,omitempty"`
-	Error  string          `json:"error,omitempty"`
-	End    bool            `json:"end,omitempty"`
+	Done      int64              `json:"done,omitempty"`
+	Total     int64              `json:"total,omitempty"`
+	What      string             `json:"what,omitempty"`
+	Images    []sandbox.Image    `json:"images,omitempty"`
+	Snapshots []sandbox.Snapshot `json:"snapshots,omitempty"`
+	Error     string             `json:"error,omitempty"`
+	End       bool               `json:"end,omitempty"`
 }
 
 // admin is the operator's API.
@@ -49,6 +50,10 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("GET /images", a.listImages)
 	mux.HandleFunc("POST /images/import", a.importImage)
 	mux.HandleFunc("POST /images/pull", a.pullImage)
+	mux.HandleFunc("GET /snapshots", a.listSnapshots)
+	mux.HandleFunc("GET /snapshots/export", a.exportSnapshot)
+	mux.HandleFunc("POST /snapshots/import", a.importSnapshot)
+	mux.HandleFunc("POST /snapshots/delete", a.deleteSnapshot)
 	mux.HandleFunc("POST /self-test", a.selfTest)
 	mux.HandleFunc("POST /containers/stop", a.stopAll)
 	return mux
@@ -59,21 +64,22 @@ func writeJSON(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client may be gone
 }
 
-// stream runs work and sends its events, as many as the client takes, then its end.
-func stream(w http.ResponseWriter, work func(emit func(Event)) ([]sandbox.Image, error)) {
+// stream runs work and sends its events, as many as the client takes, then its
+// end with what it returned.
+func stream(w http.ResponseWriter, work func(emit func(Event)) (Event, error)) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	c := http.NewResponseController(w)
 	enc := json.NewEncoder(w)
 	events := make(chan Event, 1)
 	done := make(chan Event, 1)
 	go func() {
-		images, err := work(func(e Event) {
+		end, err := work(func(e Event) {
 			select {
 			case events <- e:
 			default: // a newer one will come
 			}
 		})
-		end := Event{End: true, Images: images}
+		end.End = true
 		if err != nil {
 			end.Error = err.Error()
 		}
@@ -92,33 +98,37 @@ func stream(w http.ResponseWriter, work func(emit func(Event)) ([]sandbox.Image,
 }
 
 func (a *admin) listImages(w http.ResponseWriter, r *http.Request) {
-	stream(w, func(func(Event)) ([]sandbox.Image, error) { return a.images.Images(r.Context()) })
+	stream(w, func(func(Event)) (Event, error) {
+		images, err := a.images.Images(r.Context())
+		return Event{Images: images}, err
+	})
 }
 
 func (a *admin) importImage(w http.ResponseWriter, r *http.Request) {
-	stream(w, func(func(Event)) ([]sandbox.Image, error) {
-		return a.images.Import(r.Context(), r.Body, r.URL.Query().Get("name"))
+	stream(w, func(func(Event)) (Event, error) {
+		images, err := a.images.Import(r.Context(), r.Body, r.URL.Query().Get("name"))
+		return Event{Images: images}, err
 	})
 }
 
 func (a *admin) pullImage(w http.ResponseWriter, r *http.Request) {
-	stream(w, func(emit func(Event)) ([]sandbox.Image, error) {
+	stream(w, func(emit func(Event)) (Event, error) {
 		img, err := a.images.Pull(r.Context(), r.URL.Query().Get("name"), func(done, total int64, what string) {
 			emit(Event{Done: done, Total: total, What: what})
 		})
-		return []sandbox.Image{img}, err
+		return Event{Images: []sandbox.Image{img}}, err
 	})
 }
 
 // selfTest makes a container from the default image, asks its agent, and
 // deletes it.
 func (a *admin) selfTest(w http.ResponseWriter, r *http.Request) {
-	stream(w, func(emit func(Event)) ([]sandbox.Image, error) {
+	stream(w, func(emit func(Event)) (Event, error) {
 		begun := time.Now()
 		id := sandbox.ContainerID("t" + fmt.Sprintf("%x", randomBytes(8)))
 		c, err := a.manager.Create(r.Context(), sandbox.CreateRequest{Bot: selfTestBot, ID: id}, nil)
 		if err != nil {
-			return nil, err
+			return Event{}, err
 		}
 		defer func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 30*time.Second)
@@ -132,7 +142,7 @@ func (a *admin) selfTest(w http.ResponseWriter, r *http.Request) {
 			err = agent.Ping(r.Context())
 		}
 		emit(Event{Done: time.Since(begun).Microseconds(), What: c.Status.Spec.Image})
-		return nil, err
+		return Event{}, err
 	})
 }
 
@@ -144,9 +154,9 @@ func randomBytes(n int) []byte {
 
 // stopAll stops every running container of every bot.
 func (a *admin) stopAll(w http.ResponseWriter, r *http.Request) {
-	stream(w, func(emit func(Event)) ([]sandbox.Image, error) {
+	stream(w, func(emit func(Event)) (Event, error) {
 		n, err := a.manager.StopAll(r.Context(), 5*time.Second)
 		emit(Event{Done: int64(n)})
-		return nil, err
+		return Event{}, err
 	})
 }

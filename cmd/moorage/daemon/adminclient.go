@@ -46,17 +46,20 @@ func (a *Admin) Info(ctx context.Context) (Info, error) {
 
 // Images lists the image store.
 func (a *Admin) Images(ctx context.Context) ([]sandbox.Image, error) {
-	return a.stream(ctx, "GET", "/images", nil, nil)
+	end, err := a.stream(ctx, "GET", "/images", nil, nil)
+	return end.Images, err
 }
 
 // Import sends an image tar.
 func (a *Admin) Import(ctx context.Context, tar io.Reader, name string) ([]sandbox.Image, error) {
-	return a.stream(ctx, "POST", "/images/import?name="+url.QueryEscape(name), tar, nil)
+	end, err := a.stream(ctx, "POST", "/images/import?name="+url.QueryEscape(name), tar, nil)
+	return end.Images, err
 }
 
 // Pull has the server fetch an image.
 func (a *Admin) Pull(ctx context.Context, name string, progress sandbox.Progress) ([]sandbox.Image, error) {
-	return a.stream(ctx, "POST", "/images/pull?name="+url.QueryEscape(name), nil, func(e Event) { progress(e.Done, e.Total, e.What) })
+	end, err := a.stream(ctx, "POST", "/images/pull?name="+url.QueryEscape(name), nil, func(e Event) { progress(e.Done, e.Total, e.What) })
+	return end.Images, err
 }
 
 // SelfTest has the server start a container and delete it again.
@@ -92,23 +95,24 @@ func (a *Admin) do(ctx context.Context, method, path string, body io.Reader) (*h
 	return resp, nil
 }
 
-func (a *Admin) stream(ctx context.Context, method, path string, body io.Reader, report func(Event)) ([]sandbox.Image, error) {
+// stream reports the events of an answer and returns the last.
+func (a *Admin) stream(ctx context.Context, method, path string, body io.Reader, report func(Event)) (Event, error) {
 	resp, err := a.do(ctx, method, path, body)
 	if err != nil {
-		return nil, err
+		return Event{}, err
 	}
 	defer resp.Body.Close()
 	dec := json.NewDecoder(bufio.NewReader(resp.Body))
 	for {
 		var e Event
 		if err := dec.Decode(&e); err != nil {
-			return nil, fmt.Errorf("read the server's answer: %w; see %s", err, a.dirs.Log())
+			return Event{}, fmt.Errorf("read the server's answer: %w; see %s", err, a.dirs.Log())
 		}
 		switch {
 		case e.Error != "":
-			return nil, errors.New(e.Error)
+			return Event{}, errors.New(e.Error)
 		case e.End:
-			return e.Images, nil
+			return e, nil
 		case report != nil:
 			report(e)
 		}

@@ -6,8 +6,9 @@
 //
 // A server owns two directories, each by a lock on a file "lock" in it: Root is
 // durable (images, snapshots, the bots' data, tokens, its log), Run is not
-// (sockets, the state of running containers; a tmpfs as a rule). Any number of
-// servers run side by side on directories of their own.
+// (sockets, the state of running containers; a tmpfs as a rule). With a loop store
+// (package store) all of Root but lock, tokens and log is in Root/store. Any number
+// of servers run side by side on directories of their own.
 //
 // # Socket
 //

@@ -29,10 +29,11 @@ func checkRun(o Options) error {
 	return nil
 }
 
-// openEngine opens the runtime on the embedded containerd or on a system's.
-func openEngine(ctx context.Context, o Options) (*engine, error) {
+// openEngine opens the runtime on the embedded containerd or on a system's. All
+// that is durable of both is in root: records and what they tell of stay together.
+func openEngine(ctx context.Context, o Options, root string) (*engine, error) {
 	e := &engine{name: "embedded"}
-	o.Engine.Root, o.Engine.Run, o.Engine.Log = o.Dirs.Root, o.Dirs.Run, o.Log
+	o.Engine.Root, o.Engine.Run, o.Engine.Log = root, o.Dirs.Run, o.Log
 	if o.Containerd != "" {
 		e.name = o.Containerd
 		client, err := containerd.Dial(o.Containerd)
@@ -42,7 +43,7 @@ func openEngine(ctx context.Context, o Options) (*engine, error) {
 		e.runtime, err = containerd.New(client, o.Engine)
 		return e.open(ctx, o, err, client.Close)
 	}
-	in, err := embed.Start(ctx, embed.Options{Root: o.Dirs.Root, Run: o.Dirs.Run, ShimPath: o.ShimPath, Log: o.Log})
+	in, err := embed.Start(ctx, embed.Options{Root: root, Run: o.Dirs.Run, ShimPath: o.ShimPath, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}

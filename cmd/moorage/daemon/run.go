@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"moorage/cmd/moorage/store"
 	"moorage/sandbox"
 	"moorage/sandbox/containerd"
 	"moorage/tools"
@@ -26,6 +27,7 @@ const shutdownGrace = 5 * time.Second
 type Options struct {
 	Dirs       Dirs
 	Version    string
+	Store      store.Spec
 	Containerd string        // address of a system containerd; "" = embedded
 	HTTP       string        // address for streamable HTTP and SSE; "" = none
 	IdleExit   time.Duration // leave when no client was there for so long; 0 = never
@@ -52,7 +54,12 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer lock.Close()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	e, err := openEngine(ctx, o)
+	st, err := openStore(o)
+	if err != nil {
+		return err
+	}
+	defer closeStore(st, o.Log)
+	e, err := openEngine(ctx, o, st.Dir())
 	if err != nil {
 		return err
 	}

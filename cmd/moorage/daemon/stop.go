@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Stopped tells what Stop did.
@@ -27,6 +29,11 @@ func Stop(ctx context.Context, d Dirs, containers bool) (Stopped, error) {
 			return s, fmt.Errorf("stop containers: %w", err)
 		}
 	}
+	process, err := unix.PidfdOpen(holder.PID, 0)
+	if err != nil {
+		return s, fmt.Errorf("find the server, pid %d: %w", holder.PID, err)
+	}
+	defer unix.Close(process)
 	err = syscall.Kill(holder.PID, syscall.SIGTERM)
 	if errors.Is(err, syscall.EPERM) {
 		return s, fmt.Errorf("stop the server, pid %d: only root may; run: sudo moorage stop --root %s --run %s", holder.PID, d.Root, d.Run)
@@ -34,16 +41,26 @@ func Stop(ctx context.Context, d Dirs, containers bool) (Stopped, error) {
 	if err != nil {
 		return s, fmt.Errorf("stop the server, pid %d: %w", holder.PID, err)
 	}
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if _, held, err := FindHolder(d.Root); err != nil || !held {
-			return s, err
+	if err := waitExit(ctx, process); err != nil {
+		return s, fmt.Errorf("wait for the end of the server, pid %d: %w", holder.PID, err)
+	}
+	return s, nil
+}
+
+// waitExit waits for a process's end, which comes a moment after that of its
+// locks: until then it has files open in the directories.
+func waitExit(ctx context.Context, pidfd int) error {
+	for ctx.Err() == nil {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(exitPoll.Milliseconds()))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return err
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return s, fmt.Errorf("wait for the end of the server, pid %d: %w", holder.PID, ctx.Err())
+		if n > 0 {
+			return nil
 		}
 	}
+	return ctx.Err()
 }
+
+// exitPoll is how late the end of a context may be noticed.
+const exitPoll = 50 * time.Millisecond
