@@ -155,7 +155,7 @@ func (c *comparer) pair(path string, a, b *node) error {
 
 // inside compares what two directories have in them. One may be none.
 func (c *comparer) inside(path string, a, b []*part) error {
-	own := slices.Concat(ownParts(a, b))
+	own := slices.Concat(ownParts(a, b)) // what is read of both
 	if len(own) == 0 {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -105,3 +106,30 @@ func checkFilter(t *rapid.T, h *history) {
 }
 
 func quoted(p string) string { return strings.Split(line('x', p, thing{}), " ")[1] }
+
+// The options bound the work, and a file may be known to be unchanged.
+func TestOptions(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	for _, name := range []string{"x", "y", "z"} {
+		write(a+"/"+name, "old", 0o644, 0)
+		write(b+"/"+name, "new", 0o644, 0)
+	}
+	told := 0
+	count := func(Change) error { told++; return nil }
+	known := func(path string, _, _ *unix.Stat_t) bool { return path == "/y" }
+	if err := ChangesPlain(t.Context(), a, b, Options{Unchanged: known}, count); err != nil || told != 2 {
+		t.Errorf("%d told, %v; want 2", told, err)
+	}
+	if err := ChangesPlain(t.Context(), a, b, Options{Max: 3}, count); !errors.Is(err, ErrLimit) {
+		t.Errorf("%v, want %v", err, ErrLimit)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := ChangesPlain(ctx, a, b, Options{}, count); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+	stop := errors.New("stop")
+	if err := ChangesPlain(t.Context(), a, b, Options{}, func(Change) error { return stop }); err != stop {
+		t.Errorf("%v, want what yield returned", err)
+	}
+}

@@ -66,30 +66,31 @@ func (c *comparer) sameBytes(a, b *node) (bool, error) {
 	if c.bufs == nil {
 		c.bufs = &[2][]byte{make([]byte, compareBlock), make([]byte, compareBlock)}
 	}
-	for at := int64(0); ; {
+	size := a.st.Size
+	for at := int64(0); at < size; {
 		if err := c.ctx.Err(); err != nil {
 			return false, err
 		}
-		// Where neither has data both have zeros.
-		if a.st.Size > compareBlock {
-			at = max(at, min(nextData(x, at, a.st.Size), nextData(y, at, a.st.Size)))
+		if size > compareBlock { // where neither has data both have zeros
+			if at = max(at, min(nextData(x, at, size), nextData(y, at, size))); at >= size {
+				break
+			}
 		}
-		p, err := readAt(x, c.bufs[0], at)
+		n := min(size-at, compareBlock)
+		p, err := readAt(x, c.bufs[0][:n], at)
 		if err != nil {
 			return false, err
 		}
-		q, err := readAt(y, c.bufs[1], at)
+		q, err := readAt(y, c.bufs[1][:n], at)
 		if err != nil {
 			return false, err
 		}
 		if !bytes.Equal(p, q) {
 			return false, nil
 		}
-		if len(p) < compareBlock {
-			return true, nil
-		}
-		at += compareBlock
+		at += n
 	}
+	return true, nil
 }
 
 // nextData is where from at on there is data, size if nowhere.
