@@ -44,7 +44,7 @@ var cuts = []cut{
 	{"TakeBusy", func(c *cutTest) { c.shell("sleep 1000 >/dev/null 2>&1 &") }, takeNew, checkTaken},
 	{"TakeStopped", (*cutTest).stopIt, takeNew, checkTaken},
 	{"TakeMerging", func(c *cutTest) {
-		for i := range maxOwnLayers {
+		for i := range cutLayers {
 			c.take(fmt.Sprint("s", i))
 		}
 	}, takeNew, checkTaken},
@@ -62,6 +62,9 @@ var cuts = []cut{
 		return r.Delete(ctx, cutFork, false)
 	}, checkForkDeleted},
 }
+
+// cutLayers is how many layers the server that is killed merges.
+const cutLayers = 3
 
 func takeNew(ctx context.Context, r *Runtime) error {
 	req := sandbox.SnapshotRequest{Ref: cutRef, Name: "new", Origin: sandbox.OriginAsked}
@@ -340,6 +343,7 @@ func cutChild(r *Runtime) error {
 	}
 	i := slices.IndexFunc(cuts, func(c cut) bool { return c.name == os.Getenv("MOORAGE_TEST_CUT") })
 	n := 0
+	r.maxOwn = cutLayers
 	r.opts.Step = func(what string) {
 		if n == at {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)

@@ -102,7 +102,7 @@ func (r *Runtime) shortParent(ctx context.Context, sn snapshots.Snapshotter, sna
 		return "", nil, engineError("find the active layer", err)
 	}
 	n, image, err := r.own(ctx, sn, info.Parent)
-	if err != nil || n < maxOwnLayers {
+	if err != nil || n < r.maxOwn {
 		return info.Parent, func(context.Context) {}, err
 	}
 	mounts, err := sn.Mounts(ctx, active)

@@ -51,6 +51,7 @@ type Runtime struct {
 	host     ocispec.Host
 	images   *image.Store
 	snaps    *snapstore.Store
+	maxOwn   int         // maxOwnLayers, but in tests
 	ids      *idmap.Pool // who has which host ids
 	userns   bool        // containers that start get ids of their own; set by Open
 
@@ -93,7 +94,7 @@ func New(c *client.Client, o Options) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open runtime: --userns-range: %w", err)
 	}
-	r := &Runtime{client: c, opts: o, log: o.Log, slots: map[string]*slot{}}
+	r := &Runtime{client: c, opts: o, log: o.Log, slots: map[string]*slot{}, maxOwn: maxOwnLayers}
 	if err := r.prepare(); err != nil {
 		return nil, fmt.Errorf("open runtime: %w", err)
 	}

@@ -208,6 +208,6 @@ func (k *taking) fixData(ctx context.Context) error {
 		return err
 	}
 	s := k.data.Stats()
-	k.e.Record.Created, k.e.Record.DataBytes, k.e.Record.Files = time.Now().UTC(), s.Bytes, s.Files+s.Dirs
+	k.e.Record.Created, k.e.Record.DataBytes, k.e.Record.Files = time.Now().UTC(), s.Bytes-s.Shared, s.Files+s.Dirs
 	return nil
 }

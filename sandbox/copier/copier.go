@@ -25,9 +25,9 @@ type Options struct {
 
 // A Reference is an earlier copy of the same source, and its record. A regular
 // file that by the record has not changed since is hard-linked from Tree, with
-// every attribute, where the file system cannot clone; where it can, a clone of
-// the source takes as little. Linking is right only because nothing is ever
-// written to Tree, nor to any copy that has this one as its reference.
+// every attribute: that is quicker than a clone and takes no space at all. It is
+// right only because nothing is ever written to Tree, nor to any copy that has
+// this one as its reference.
 type Reference struct {
 	Tree   string
 	Record *Record
@@ -38,6 +38,7 @@ type Stats struct {
 	Files  int64 // names of what is no directory
 	Dirs   int64 // the root included
 	Bytes  int64 // on disk (st_blocks) right after the copy, each inode once, whether shared with others or not
+	Shared int64 // of Bytes, those of files linked from the reference
 	Cloned int64 // regular files cloned, in all passes
 	Linked int64 // regular files linked from the reference, in all passes
 	Copied int64 // regular files whose bytes were copied, in all passes
@@ -156,7 +157,7 @@ func (c *Copy) run(ctx context.Context, final bool, mapped func(uint64) bool) er
 
 // count sets what stats says of the tree.
 func (s *state) count(stats *Stats) {
-	stats.Files, stats.Dirs, stats.Bytes = 0, 1, int64(s.self.blocks)*512
+	stats.Files, stats.Dirs, stats.Bytes, stats.Shared = 0, 1, int64(s.self.blocks)*512, 0
 	for nodes := []*node{s.node}; len(nodes) > 0; {
 		n := nodes[len(nodes)-1]
 		nodes = nodes[:len(nodes)-1]
@@ -171,6 +172,9 @@ func (s *state) count(stats *Stats) {
 			default:
 				stats.Files++
 				stats.Bytes += int64(e.blocks) * 512
+				if e.is(borrowed) {
+					stats.Shared += int64(e.blocks) * 512
+				}
 			}
 		}
 	}

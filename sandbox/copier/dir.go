@@ -138,7 +138,7 @@ func (d *dir) entry(w *worker, i int, name string, old *entry, st *unix.Stat_t) 
 		d.join(inodeOf(st), member{d, i, old})
 		return nil
 	case e.same(old) && !d.isMapped(e):
-		e.blocks = old.blocks
+		e.blocks, e.flags = old.blocks, e.flags|old.flags&borrowed
 		return nil
 	}
 	return d.copyEntry(w, i, name, old)

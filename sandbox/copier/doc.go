@@ -11,9 +11,9 @@
 // do not matter. It needs root, or a tree that belongs to the caller and has
 // nothing in it that only root can make.
 //
-// A file is cloned where the file system can (FICLONE), else linked from the
-// [Reference] if by its record nothing of it has changed, else copied: inside the
-// kernel where that works, small files by reading and writing.
+// A file is linked from the [Reference] if by its record nothing of it has changed,
+// else cloned where the file system can (FICLONE), else copied: inside the kernel
+// where that works, small files by reading and writing.
 //
 // # Passes
 //

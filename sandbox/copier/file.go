@@ -216,7 +216,7 @@ func readLink(fd int) (string, error) {
 // link makes the name one of the reference's file, if that is what the source's
 // file is to this day. It tells whether it did.
 func (d *dir) link(e *entry, to int, name string) (bool, error) {
-	if d.ref == nil || d.clone.Load() || e.is(doubtful) || d.isMapped(e) || !e.same(d.was.at(name)) {
+	if d.ref == nil || e.is(doubtful) || d.isMapped(e) || !e.same(d.was.at(name)) {
 		return false, nil
 	}
 	from, err := d.ref.use()
@@ -230,7 +230,7 @@ func (d *dir) link(e *entry, to int, name string) (bool, error) {
 	var st unix.Stat_t
 	err = unix.Fstatat(to, name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err == nil && st.Mode == uint32(e.mode) && st.Size == e.size && nanos(st.Mtim) == e.mtime && st.Nlink < maxNames {
-		e.blocks = uint64(st.Blocks)
+		e.blocks, e.flags = uint64(st.Blocks), e.flags|borrowed
 		d.linked.Add(1)
 		return true, nil
 	}

@@ -19,6 +19,7 @@ const (
 	doubtful uint16 = 1 << iota // a later change may not show
 	linked                      // one of several names of its inode, made as such
 	absent                      // not in the copy: it vanished, or is a socket
+	borrowed                    // its blocks are the reference's
 )
 
 // An entry is what a name in the source's directory was. 48 bytes, and no
