@@ -3,47 +3,16 @@ package copier
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"moorage/sandbox/sandboxtest"
 )
 
-// mounted is the root of a new file system of that type in a file, unmounted and
-// removed at the end. The mount is private to nobody: its name is in t's own
-// directory.
+// mounted is the root of a new file system of that kind.
 func mounted(t testing.TB, kind string, mib int64) string {
 	t.Helper()
-	needRoot(t)
-	mkfs, err := exec.LookPath("mkfs." + kind)
-	if err != nil {
-		t.Skipf("mkfs.%s is not installed", kind)
-	}
-	dir := t.TempDir()
-	image, root := filepath.Join(dir, "image"), filepath.Join(dir, "root")
-	if err := os.Mkdir(root, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Create(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Truncate(mib << 20); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	if out, err := exec.Command(mkfs, "-q", image).CombinedOutput(); err != nil {
-		t.Fatalf("mkfs.%s: %v: %s", kind, err, out)
-	}
-	if out, err := exec.Command("mount", "-o", "loop", image, root).CombinedOutput(); err != nil {
-		t.Skipf("no %s by a loop device here: %v: %s", kind, err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", root).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v: %s", err, out)
-			exec.Command("umount", "-l", root).Run()
-		}
-	})
-	return root
+	return sandboxtest.Mount(t, t.TempDir(), kind, mib)
 }
 
 func TestFileSystems(t *testing.T) {
