@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
@@ -307,6 +308,20 @@ func TestSupported(t *testing.T) {
 	// A file system that the kernel cannot shift.
 	if err := Supported("/proc"); err == nil {
 		t.Error("/proc is said to do")
+	}
+	// One that was killed in the middle of it.
+	killed := s.path(probePrefix + "1")
+	if err := os.MkdirAll(filepath.Join(killed, "m"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, ids).Mount(s.path("snapshots"), filepath.Join(killed, "m")); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeProbes(s.dir, time.Now().Add(time.Hour)); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(s.path("snapshots/0/fs/all")); err != nil {
+		t.Errorf("what was mounted there is gone: %v", err)
 	}
 	if left, _ := filepath.Glob(s.path(".probe-*")); len(left) > 0 {
 		t.Errorf("left: %v", left)

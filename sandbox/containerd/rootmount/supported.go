@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
@@ -20,7 +21,10 @@ var probeRange = idmap.Range{Base: 0x7000_0000}
 // and upper directory are shifted, and says why the kernel or the file system
 // cannot. It takes about 3 ms.
 func Supported(dir string) (err error) {
-	at, err := os.MkdirTemp(dir, ".probe-")
+	if err := removeProbes(dir, time.Now().Add(-probeAge)); err != nil {
+		return err
+	}
+	at, err := os.MkdirTemp(dir, probePrefix)
 	if err != nil {
 		return fmt.Errorf("try idmapped overlay: %w", err)
 	}
@@ -44,6 +48,29 @@ func Supported(dir string) (err error) {
 	}
 	defer f.Close()
 	return tryFile(f, path("1", "fs", "x"))
+}
+
+const (
+	probePrefix = ".probe-"
+	probeAge    = time.Minute // then whoever has made it was killed
+)
+
+// removeProbes removes what is left of earlier tries, from before a time.
+func removeProbes(dir string, before time.Time) error {
+	left, err := filepath.Glob(filepath.Join(dir, probePrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, at := range left {
+		if fi, err := os.Lstat(at); err != nil || fi.ModTime().After(before) {
+			continue
+		}
+		m := filepath.Join(at, "m")
+		if err := errors.Join(idmap.Unmount(m), idmap.Unmount(m), os.RemoveAll(at)); err != nil {
+			return fmt.Errorf("remove what is left of an earlier try: %w", err)
+		}
+	}
+	return nil
 }
 
 // tryFile makes a file as the range's root and looks whose it is on disk.
