@@ -66,7 +66,11 @@ func removeProbes(dir string, before time.Time) error {
 			continue
 		}
 		m := filepath.Join(at, "m")
-		if err := errors.Join(idmap.Unmount(m), idmap.Unmount(m), os.RemoveAll(at)); err != nil {
+		err := errors.Join(idmap.Unmount(m), idmap.Unmount(m)) // an overlay, and the clone below it
+		if err == nil {
+			err = os.RemoveAll(at)
+		}
+		if err != nil {
 			return fmt.Errorf("remove what is left of an earlier try: %w", err)
 		}
 	}
