@@ -38,8 +38,9 @@
 // 65,536 (package idmap), kept in a label of its containers. On disk ids are as
 // the container sees them, whatever its range and whether it has one. Start mounts
 // the root filesystem (package rootmount), the data and the spool with the ids
-// shifted, hands them to the task and unmounts them at once (stage.go). Where the
-// kernel cannot, or when it is switched off, root is the host's. Containers may be
+// shifted, hands them to the task and unmounts them at once (stage.go); so a
+// containerd of the system's has to see this process's mounts. Where the kernel
+// cannot, or when it is switched off, root is the host's. Containers may be
 // started one way and then the other.
 //
 // # The agent's connection

@@ -130,7 +130,7 @@ func TestOverlay(t *testing.T) {
 		"by layers": {overlay.byLayers}, "by string": {overlay.byString}, "first that works": {tooOld, overlay.byString},
 	} {
 		for _, ids := range []idmap.Range{{}, ids} {
-			for _, layers := range []int{1, 2, 100} {
+			for _, layers := range []int{1, 2, 100, 499} {
 				t.Run(fmt.Sprintf("%s/%s/%d", name, ids, layers), func(t *testing.T) {
 					s := newStore(t, layers)
 					o, err := parseOverlay(s.options())
