@@ -16,7 +16,6 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"golang.org/x/sys/unix"
 
 	"moorage/fsbridge"
 	"moorage/sandbox/containerd/swaproot"
@@ -129,39 +128,22 @@ func (s *swapper) swap() (took time.Duration, err error) {
 		s.t.Fatal(err)
 	}
 	s.active, s.upper = active, option(mounts[0], "upperdir")
-	root := detached(s.t, mounts[0])
+	now, err := s.load(ctx, ref)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rec, err := decode(now)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	root, err := s.detached(ctx, key, rec)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	defer root.Close()
 	begun := time.Now()
-	err = swaproot.Swap(s.pid(ref), root, 0)
+	err = swaproot.Swap(s.pid(ref), root, rec.ids.Base)
 	return time.Since(begun), err
-}
-
-// detached makes an overlay mount that is mounted nowhere.
-func detached(t testing.TB, m mount.Mount) *os.File {
-	t.Helper()
-	fsfd, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fsfd)
-	set := func(k, v string) {
-		if err := unix.FsconfigSetString(fsfd, k, v); err != nil {
-			t.Fatalf("%s=%s: %v", k, v, err)
-		}
-	}
-	for l := range strings.SplitSeq(option(m, "lowerdir"), ":") {
-		set("lowerdir+", l)
-	}
-	set("upperdir", option(m, "upperdir"))
-	set("workdir", option(m, "workdir"))
-	if err := unix.FsconfigCreate(fsfd); err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return os.NewFile(uintptr(fd), "root")
 }
 
 // listing is a directory's files with their content, and when they were changed.
