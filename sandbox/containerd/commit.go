@@ -21,8 +21,8 @@ type commitWay struct {
 	k *taking
 	j journal
 
-	stageDir, oldDir string
-	begun, done      bool
+	stageDir, oldDir, nextDir string
+	begun, done               bool
 }
 
 func (w *commitWay) prepare(ctx context.Context) error {
@@ -61,7 +61,11 @@ func (w *commitWay) stage(ctx context.Context) error {
 	}
 	k.r.step("commit stage")
 	err = k.sn.Commit(ctx, k.e.ID, w.j.Stage, snapshots.WithLabels(snapstore.LayerLabels(k.r.instance, true)))
-	return engineError("commit a layer", err)
+	if err != nil {
+		return engineError("commit a layer", err)
+	}
+	w.nextDir, err = k.r.prepareNext(ctx, k.sn, k.g.target, w.j)
+	return err
 }
 
 func (w *commitWay) ready() error {
@@ -74,19 +78,22 @@ func (w *commitWay) ready() error {
 // fix is in time what a quiet container has to wait for.
 func (w *commitWay) fix(ctx context.Context) error {
 	k := w.k
-	m := k.g.target
 	k.r.step("exchange layers")
 	if err := exchange(w.oldDir, w.stageDir); err != nil {
 		return err
 	}
 	w.done = true
-	return k.r.moveOn(context.WithoutCancel(ctx), m, w.j)
+	return k.r.moveOn(context.WithoutCancel(ctx), k.g.target, w.j, w.nextDir, w.stageDir)
 }
 
 func (w *commitWay) finish(ctx context.Context) error {
 	k := w.k
 	if err := k.r.snaps.SaveData(k.e.ID, k.data.Record()); err != nil {
 		k.r.log.Warn("keep record of the data", "err", err) // the next snapshot copies more
+	}
+	k.r.step("record next layer")
+	if err := k.r.recordNext(ctx, k.g.target, w.j); err != nil {
+		return err
 	}
 	bytes, files, err := copier.Usage(ctx, w.stageDir)
 	if err != nil {
@@ -113,40 +120,40 @@ func (w *commitWay) undo(ctx context.Context) {
 
 // dropStage removes what a commit has made before the exchange, and ends it.
 func (r *Runtime) dropStage(ctx context.Context, sn snapshots.Snapshotter, m *member, j journal) error {
-	return errors.Join(r.snaps.Release(ctx, m.rec.Spec.Snapshotter, j.ID), removeLayer(ctx, sn, j.Stage), r.conclude(ctx, m.key))
+	return errors.Join(removeLayer(ctx, sn, j.Next), r.snaps.Release(ctx, m.rec.Spec.Snapshotter, j.ID),
+		removeLayer(ctx, sn, j.Stage), r.conclude(ctx, m.key))
 }
 
-// moveOn gives the container a new active layer on the one that was exchanged. If
-// it runs, its root is swapped for that under the agent; should that fail it is
-// killed, and starts on the new layer when it is next needed.
-func (r *Runtime) moveOn(ctx context.Context, m *member, j journal) error {
-	sn := r.client.SnapshotService(m.rec.Spec.Snapshotter)
+// prepareNext makes the container's next active layer, or finds it.
+func (r *Runtime) prepareNext(ctx context.Context, sn snapshots.Snapshotter, m *member, j journal) (dir string, err error) {
 	r.step("prepare next layer")
-	dir, err := r.prepareLayer(ctx, sn, m.key, j.Next, j.ID)
-	if err != nil {
+	if dir, err = r.prepareLayer(ctx, sn, m.key, j.Next, j.ID); err != nil {
+		return "", err
+	}
+	return dir, r.limitDisk(m.rec.Spec.Ref.Bot, dir)
+}
+
+// moveOn has the container stand on its next layer, whose directory is next; last
+// is the one that was exchanged. If it runs, its root is swapped under the agent;
+// should that fail it is killed, and starts on the next layer when it is needed.
+func (r *Runtime) moveOn(ctx context.Context, m *member, j journal, next, last string) error {
+	if err := copier.Attributes(next, last); err != nil {
 		return err
 	}
-	from, err := r.layerDir(ctx, sn, j.ID)
-	if err == nil {
-		err = copier.Attributes(dir, from)
+	if m.pid == 0 {
+		return nil
 	}
-	if err != nil {
-		return err
+	r.step("swap root")
+	if err := r.swap(ctx, m, j.Next); err != nil {
+		r.log.Warn("container has to start again", "bot", m.rec.Spec.Ref.Bot, "container", m.rec.Spec.Ref.ID, "why", err)
+		return r.stop(ctx, m.slot, m.key, 0)
 	}
-	if err := r.limitDisk(m.rec.Spec.Ref.Bot, dir); err != nil {
-		return err
-	}
-	if m.pid != 0 {
-		r.step("swap root")
-		if err := r.swap(ctx, m, j.Next); err != nil {
-			r.log.Warn("container has to start again", "bot", m.rec.Spec.Ref.Bot, "container", m.rec.Spec.Ref.ID, "why", err)
-			if err := r.stop(ctx, m.slot, m.key, 0); err != nil {
-				return err
-			}
-			m.pid = 0
-		}
-	}
-	r.step("record next layer")
+	return nil
+}
+
+// recordNext writes down that the container has its next layer. Until then a new
+// server takes it that what runs of it still has the layer before.
+func (r *Runtime) recordNext(ctx context.Context, m *member, j journal) error {
 	if err := r.setLabels(ctx, m.key, map[string]string{labelSnapshot: j.Next}); err != nil {
 		return err
 	}
@@ -181,11 +188,7 @@ func (r *Runtime) recoverCommit(ctx context.Context, m *member, j journal) error
 		return errors.Join(r.snaps.RemoveTree(ctx, j.ID), r.dropStage(ctx, sn, m, j))
 	}
 	if m.rec.snapshot != j.Next {
-		if err := r.stop(ctx, m.slot, m.key, 0); err != nil {
-			return err
-		}
-		m.pid = 0
-		if err := r.moveOn(ctx, m, j); err != nil {
+		if err := r.restand(ctx, sn, m, j); err != nil {
 			return err
 		}
 	}
@@ -194,6 +197,26 @@ func (r *Runtime) recoverCommit(ctx context.Context, m *member, j journal) error
 		return err
 	}
 	return r.settle(ctx, m.key, j, e)
+}
+
+// restand kills what runs of the container and has it stand on its next layer.
+func (r *Runtime) restand(ctx context.Context, sn snapshots.Snapshotter, m *member, j journal) error {
+	if err := r.stop(ctx, m.slot, m.key, 0); err != nil {
+		return err
+	}
+	m.pid = 0
+	next, err := r.prepareNext(ctx, sn, m, j)
+	if err != nil {
+		return err
+	}
+	last, err := r.layerDir(ctx, sn, j.ID)
+	if err != nil {
+		return err
+	}
+	if err := r.moveOn(ctx, m, j, next, last); err != nil {
+		return err
+	}
+	return r.recordNext(ctx, m, j)
 }
 
 // exchanged reports whether the snapshot's layer has the container's directory.
