@@ -11,7 +11,7 @@ import (
 type Size int64
 
 func (s Size) String() string {
-	return units.CustomSize("%.4g %s", float64(s), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"})
+	return units.CustomSize("%.4g %s", float64(s), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"})
 }
 
 // ParseSize reads a whole number of bytes, which may be negative, or a number with
