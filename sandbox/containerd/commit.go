@@ -120,8 +120,8 @@ func (w *commitWay) undo(ctx context.Context) {
 
 // dropStage removes what a commit has made before the exchange, and ends it.
 func (r *Runtime) dropStage(ctx context.Context, sn snapshots.Snapshotter, m *member, j journal) error {
-	return errors.Join(removeLayer(ctx, sn, j.Next), r.snaps.Release(ctx, m.rec.Spec.Snapshotter, j.ID),
-		removeLayer(ctx, sn, j.Stage), r.conclude(ctx, m.key))
+	return errors.Join(r.removeLayer(ctx, sn, j.Next), r.snaps.Release(ctx, m.rec.Spec.Snapshotter, j.ID),
+		r.removeLayer(ctx, sn, j.Stage), r.conclude(ctx, m.key))
 }
 
 // prepareNext makes the container's next active layer, or finds it.
@@ -172,7 +172,7 @@ func (r *Runtime) settle(ctx context.Context, key string, j journal, e snapstore
 		return err
 	}
 	r.step("remove old layer")
-	return removeLayer(ctx, r.client.SnapshotService(e.Record.Spec.Snapshotter), j.Old)
+	return r.removeLayer(ctx, r.client.SnapshotService(e.Record.Spec.Snapshotter), j.Old)
 }
 
 // recoverCommit finishes or undoes a commit that was cut short. The container's

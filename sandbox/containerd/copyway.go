@@ -82,5 +82,5 @@ func (w *copyWay) undo(ctx context.Context) {
 	if w.tmp == "" {
 		return
 	}
-	w.k.r.undo(ctx, "remove copy", func(ctx context.Context) error { return removeLayer(ctx, w.k.sn, w.tmp) })
+	w.k.r.undo(ctx, "remove copy", func(ctx context.Context) error { return w.k.r.removeLayer(ctx, w.k.sn, w.tmp) })
 }

@@ -73,7 +73,7 @@ func (r *Runtime) create(ctx context.Context, key string, spec sandbox.Spec) (er
 	}
 	defer func() {
 		if err != nil {
-			r.undo(ctx, "remove snapshot", func(ctx context.Context) error { return sn.Remove(ctx, rec.snapshot) })
+			r.undo(ctx, "remove snapshot", func(ctx context.Context) error { return r.removeLayer(ctx, sn, rec.snapshot) })
 		}
 	}()
 	if err := r.limitDisk(spec.Ref.Bot, writable(mounts)...); err != nil {

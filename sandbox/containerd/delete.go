@@ -54,8 +54,8 @@ func (r *Runtime) delete(ctx context.Context, s *slot, c containers.Container, b
 	r.unclaim(bot, c.ID)
 	r.step("delete container's layer")
 	sn := r.client.SnapshotService(orDefault(c.Snapshotter, r.opts.Snapshotter))
-	if err := sn.Remove(ctx, c.Labels[labelSnapshot]); err != nil && !errdefs.IsNotFound(err) {
-		return engineError("remove root filesystem", err)
+	if err := r.removeLayer(ctx, sn, c.Labels[labelSnapshot]); err != nil {
+		return err
 	}
 	r.step("delete container's own data")
 	if err := r.snaps.RemoveOwn(ctx, c.ID); err != nil {

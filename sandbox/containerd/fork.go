@@ -80,7 +80,7 @@ func (r *Runtime) forkData(ctx context.Context, key string, e snapstore.Entry) e
 }
 
 func (r *Runtime) undoFork(ctx context.Context, key string, rec record) error {
-	if err := removeLayer(ctx, r.client.SnapshotService(rec.Spec.Snapshotter), rec.snapshot); err != nil {
+	if err := r.removeLayer(ctx, r.client.SnapshotService(rec.Spec.Snapshotter), rec.snapshot); err != nil {
 		return err
 	}
 	return r.snaps.RemoveOwn(ctx, key)

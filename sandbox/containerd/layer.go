@@ -69,10 +69,11 @@ func (r *Runtime) prepareLayer(ctx context.Context, sn snapshots.Snapshotter, ke
 }
 
 // removeLayer removes an active layer that nothing uses.
-func removeLayer(ctx context.Context, sn snapshots.Snapshotter, name string) error {
+func (r *Runtime) removeLayer(ctx context.Context, sn snapshots.Snapshotter, name string) error {
 	if err := sn.Remove(ctx, name); err != nil && !errdefs.IsNotFound(err) {
 		return engineError("remove a layer", err)
 	}
+	r.freed()
 	return nil
 }
 
@@ -130,7 +131,7 @@ func (r *Runtime) merge(ctx context.Context, sn snapshots.Snapshotter, dirs []st
 	}
 	defer func() {
 		if err != nil {
-			r.undo(ctx, "remove merged layer", func(ctx context.Context) error { return removeLayer(ctx, sn, tmp) })
+			r.undo(ctx, "remove merged layer", func(ctx context.Context) error { return r.removeLayer(ctx, sn, tmp) })
 		}
 	}()
 	below, err := layers.OpenStack(dirs[n:]...)
@@ -184,7 +185,7 @@ func (r *Runtime) stackOf(ctx context.Context, sn snapshots.Snapshotter, id stri
 		return nil, engineError("look at a layer", err)
 	}
 	defer func() {
-		r.undo(ctx, "remove view", func(ctx context.Context) error { return removeLayer(ctx, sn, view) })
+		r.undo(ctx, "remove view", func(ctx context.Context) error { return r.removeLayer(ctx, sn, view) })
 	}()
 	if dirs := lowerDirs(mounts); dirs != nil {
 		return dirs, nil

@@ -33,6 +33,7 @@ func (r *Runtime) Open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open runtime: %w", err)
 	}
+	r.work.Go(r.collect)
 	loaded := r.loadSnapshots(ctx, all)
 	keep := kept{keys: map[string]bool{}, layers: map[string]bool{}, ids: map[string]bool{}}
 	r.thawCgroups("m-*") // a server was killed in the middle of a snapshot
@@ -188,7 +189,7 @@ func (r *Runtime) sweepSnapshots(ctx context.Context, snapshotter string, keep k
 	}, fmt.Sprintf("labels.%q==%q", labelInstance, r.instance))
 	errs := []error{err}
 	for _, name := range orphans {
-		errs = append(errs, removeLayer(ctx, sn, name))
+		errs = append(errs, r.removeLayer(ctx, sn, name))
 	}
 	for _, name := range loose {
 		errs = append(errs, r.snaps.Release(ctx, snapshotter, name))

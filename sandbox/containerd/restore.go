@@ -124,7 +124,7 @@ func (r *Runtime) prepareRestore(ctx context.Context, m *member, j *journal) err
 // undoRestore leaves everything as it was before.
 func (r *Runtime) undoRestore(ctx context.Context, m *member, j journal) error {
 	sn := r.client.SnapshotService(m.rec.Spec.Snapshotter)
-	return errors.Join(removeLayer(ctx, sn, j.Next), r.snaps.RemoveTmp(ctx, j.ID), r.snaps.RemoveTree(ctx, j.ID), r.conclude(ctx, m.key))
+	return errors.Join(r.removeLayer(ctx, sn, j.Next), r.snaps.RemoveTmp(ctx, j.ID), r.snaps.RemoveTree(ctx, j.ID), r.conclude(ctx, m.key))
 }
 
 // finishRestore makes the switch. Each step can find that it was done already.

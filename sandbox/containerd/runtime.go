@@ -51,9 +51,10 @@ type Runtime struct {
 	host     ocispec.Host
 	images   *image.Store
 	snaps    *snapstore.Store
-	maxOwn   int         // maxOwnLayers, but in tests
-	ids      *idmap.Pool // who has which host ids
-	userns   bool        // containers that start get ids of their own; set by Open
+	removed  chan struct{} // has an item when containerd has something to collect
+	maxOwn   int           // maxOwnLayers, but in tests
+	ids      *idmap.Pool   // who has which host ids
+	userns   bool          // containers that start get ids of their own; set by Open
 
 	ctx    context.Context // ends with Close; for what outlives a call
 	cancel context.CancelFunc
@@ -94,7 +95,7 @@ func New(c *client.Client, o Options) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open runtime: --userns-range: %w", err)
 	}
-	r := &Runtime{client: c, opts: o, log: o.Log, slots: map[string]*slot{}, maxOwn: maxOwnLayers}
+	r := &Runtime{client: c, opts: o, log: o.Log, slots: map[string]*slot{}, removed: make(chan struct{}, 1), maxOwn: maxOwnLayers}
 	if err := r.prepare(); err != nil {
 		return nil, fmt.Errorf("open runtime: %w", err)
 	}
@@ -103,7 +104,7 @@ func New(c *client.Client, o Options) (*Runtime, error) {
 		Namespace: o.Namespace, Snapshotter: o.Snapshotter, InsecureRegistries: o.InsecureRegistries, Log: o.Log,
 	})
 	r.snaps = snapstore.New(snapstore.Options{
-		Instance: r.instance, Dir: filepath.Join(o.DataRoot, r.instance), Snapshotter: c.SnapshotService, Log: o.Log,
+		Instance: r.instance, Dir: filepath.Join(o.DataRoot, r.instance), Snapshotter: c.SnapshotService, Freed: r.freed, Log: o.Log,
 	})
 	if err := r.snaps.Prepare(); err != nil {
 		return nil, fmt.Errorf("open runtime: %w", err)

@@ -105,7 +105,7 @@ func (b *builder) hunk(p *placed) {
 	}
 	added := last != "" && last[0] == '+' && len(body([]byte(last[1:]))) > 0 // an empty line is but its end
 	if n := b.lines.len(); end == n && n > 0 && b.done == n && added && b.missed(p) {
-		b.out = bytes.TrimSuffix(bytes.TrimSuffix(b.out, lf), []byte("\r"))
+		b.out = body(b.out)
 	}
 }
 

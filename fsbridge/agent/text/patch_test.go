@@ -222,6 +222,7 @@ func FuzzPatch(f *testing.F) {
 	f.Add("", "@@ -0,0 @@\n+a\n")
 	f.Add(numbered(1, 20), "@@ -3 @@\n line 7\n-line 8\n line 9\n@@ -0 @@\n-line 12\n+x\n line 13\n")
 	f.Add("line 8\nline 12", "@@ -\n line 12\n+\n") // an added empty line after a last line without an end
+	f.Add("line 12", "@@ -\n line 12\n+\r")         // and one that is but a CR
 	f.Fuzz(func(t *testing.T, content, diff string) {
 		var hunks []fsbridge.Hunk
 		for line := range strings.Lines(diff) {

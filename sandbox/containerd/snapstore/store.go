@@ -20,7 +20,9 @@ type Options struct {
 	Dir      string // of that instance, absolute
 	// Snapshotter gives containerd's snapshotter of a name.
 	Snapshotter func(name string) snapshots.Snapshotter
-	Log         *slog.Logger
+	// Freed is told when there is something for containerd to collect.
+	Freed func()
+	Log   *slog.Logger
 }
 
 // Store is the snapshots of one instance. Its methods may be called from many
@@ -161,5 +163,6 @@ func (s *Store) Release(ctx context.Context, snapshotter, id string) error {
 	if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsFailedPrecondition(err) {
 		return fmt.Errorf("remove layer %s: %w", id, err)
 	}
+	s.opts.Freed()
 	return nil
 }

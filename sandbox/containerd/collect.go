@@ -1,0 +1,53 @@
+package containerd
+
+import (
+	"context"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/leases"
+)
+
+const (
+	collectPause   = 300 * time.Millisecond // after a removal, for others to come
+	collectTimeout = time.Minute
+)
+
+// freed says that something was removed. containerd only unlists it; the disk is
+// freed by its garbage collection, which is due after each removal, except that it
+// forgets one that happens while a collection is just ending (its
+// plugins/gc/scheduler.go drops what is older than the end). So it is asked for.
+func (r *Runtime) freed() {
+	select {
+	case r.removed <- struct{}{}:
+	default: // asked for already
+	}
+}
+
+// collect runs until the Runtime closes.
+func (r *Runtime) collect() {
+	for {
+		select {
+		case <-r.removed:
+		case <-r.ctx.Done():
+			return
+		}
+		if pause(r.ctx, collectPause) != nil {
+			return
+		}
+		if err := r.collectOnce(); err != nil && r.ctx.Err() == nil {
+			r.log.Warn("free what was removed", "err", err)
+		}
+	}
+}
+
+// collectOnce has containerd collect, and waits for it: deleting a lease can ask
+// for that.
+func (r *Runtime) collectOnce() error {
+	ctx, cancel := context.WithTimeout(r.ctx, collectTimeout)
+	defer cancel()
+	l, err := r.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(collectTimeout))
+	if err != nil {
+		return engineError("make a lease", err)
+	}
+	return engineError("collect garbage", r.client.LeasesService().Delete(ctx, l, leases.SynchronousDelete))
+}
