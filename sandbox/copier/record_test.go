@@ -105,6 +105,9 @@ func TestReferenceIsLinked(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, c, src, two)
+	if bytes, files, err := Usage(t.Context(), two, one); err != nil || files != 3 || bytes > 64<<10 { // a directory too
+		t.Errorf("beyond the first: %d bytes, %d files, %v", bytes, files, err)
+	}
 	if s := c.Stats(); s.Linked != 98 || s.Copied != 2 || s.Shared < 97*5000 || s.Shared >= s.Bytes {
 		t.Fatalf("%+v, want 98 linked and 2 copied", s)
 	}

@@ -9,24 +9,33 @@ import (
 
 // Usage tells what is below a directory: the bytes on disk (st_blocks) of it and
 // all below, and how many files and directories are below. A file with several
-// names counts once. Files that vanish meanwhile are no error.
-func Usage(ctx context.Context, dir string) (bytes, files int64, err error) {
+// names counts once, and not at all if one of them lies below one of the other
+// directories. Files that vanish meanwhile are no error.
+func Usage(ctx context.Context, dir string, others ...string) (bytes, files int64, err error) {
+	u := &usage{seen: map[inode]struct{}{}}
+	for _, d := range append(others, dir) {
+		u.bytes, u.files = 0, 0
+		if err := u.tree(ctx, d); err != nil {
+			return 0, 0, err
+		}
+	}
+	return u.bytes, u.files, nil
+}
+
+func (u *usage) tree(ctx context.Context, dir string) error {
 	root, err := plant(dir)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	defer root.uproot()
 	var st unix.Stat_t
 	if err := unix.Fstat(root.fd, &st); err != nil {
-		return 0, 0, pathError("stat", dir, err)
+		return pathError("stat", dir, err)
 	}
-	u := &usage{bytes: st.Blocks * 512, seen: map[inode]struct{}{}}
+	u.bytes = st.Blocks * 512
 	tasks := newPool()
 	tasks.push(u.scan(root))
-	if err := tasks.run(ctx, workers(0)); err != nil {
-		return 0, 0, err
-	}
-	return u.bytes, u.files, nil
+	return tasks.run(ctx, workers(0))
 }
 
 type usage struct {

@@ -31,6 +31,7 @@ func RunSnapshots(t *testing.T, open func(t *testing.T) Subject) {
 		"OtherBots":   testSnapshotBots,
 		"Unknown":     testSnapshotUnknown,
 		"ForkDeleted": testForkDeleted,
+		"Sizes":       testSnapshotSizes,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &snapshotSuite{suite: suite{T: t, Subject: open(t)}}
@@ -488,5 +489,34 @@ func testSnapshotUnknown(s *snapshotSuite) {
 	s.expect(err, sandbox.ErrNotFound, "fork of no snapshot")
 	if _, err := s.Runtime.Status(s.ctx(), forkRef("f")); !errors.Is(err, sandbox.ErrNotFound) {
 		s.Errorf("a fork that failed is there: %v", err)
+	}
+}
+
+// What two snapshots have in common counts once: for the older one, and for the
+// younger when that is deleted.
+func testSnapshotSizes(s *snapshotSuite) {
+	c := s.start(s.spec(ann))
+	s.shell(c, "dd if=/dev/urandom of=/data/big bs=1M count=8 2>/dev/null; sleep 0.1")
+	size := func(name string) int64 {
+		s.Helper()
+		all, err := s.snaps.ListSnapshots(s.ctx(), ann.Bot)
+		s.must(err)
+		for _, l := range all {
+			if string(l.Name) == name {
+				return l.Size
+			}
+		}
+		s.Fatalf("%s is not listed", name)
+		return 0
+	}
+	s.take(ann, "s1", c)
+	s.take(ann, "s2", c)
+	s.take(ann, "s3", c)
+	if a, b := size("s1"), size("s2"); a < 8<<20 || b > 1<<20 {
+		s.Errorf("the first has %d bytes, the second %d", a, b)
+	}
+	s.must(s.snaps.DeleteSnapshot(s.ctx(), ann.Bot, "s1"))
+	if b, c := size("s2"), size("s3"); b < 8<<20 || c > 1<<20 {
+		s.Errorf("without the first the second has %d bytes, the third %d", b, c)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"moorage/sandbox"
+	"moorage/sandbox/copier"
 )
 
 // Options say where a Store keeps its things. All are required.
@@ -145,7 +146,32 @@ func (s *Store) Unlist(ctx context.Context, e Entry) error {
 	s.mu.Lock()
 	delete(s.bots[e.Bot], e.Name)
 	s.mu.Unlock()
+	if err := s.remeasure(ctx, e); err != nil {
+		s.opts.Log.Warn("measure the snapshot after one that is deleted", "bot", e.Bot, "snapshot", e.Name, "err", err)
+	}
 	return s.RemoveTree(ctx, e.ID)
+}
+
+// remeasure counts for the snapshot after one that is gone the data that only
+// that one was counted for: what both have is linked.
+func (s *Store) remeasure(ctx context.Context, gone Entry) error {
+	var before []string
+	for _, e := range s.All(gone.Bot) {
+		if e.Record.Source != gone.Record.Source {
+			continue
+		}
+		if order(e, gone) < 0 {
+			before = []string{s.Data(e.ID)}
+			continue
+		}
+		bytes, _, err := copier.Usage(ctx, s.Data(e.ID), before...)
+		if err != nil {
+			return err
+		}
+		e.Record.DataBytes = bytes
+		return s.Publish(ctx, e)
+	}
+	return nil
 }
 
 // Release leaves a layer of ours to containerd: it goes at once if nothing
