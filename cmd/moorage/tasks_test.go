@@ -110,7 +110,10 @@ var masks = []struct {
 }{
 	{regexp.MustCompile(`\bp(\d+)-[0-9a-f]{6}\b`), "p$1-XXXXXX"},
 	{regexp.MustCompile(`\bpid \d+`), "pid N"},
-	{regexp.MustCompile(`\b\d+(\.\d+)?(ms|µs|s)\b`), "TIME"},
+	{regexp.MustCompile(`\b\d+(\.\d+)? ?(ms|µs|s)\b`), "TIME"},
+	{regexp.MustCompile(`-before-restore-\d{8}T\d{6}\.\d{9}Z`), "-before-restore-TIME"},
+	{regexp.MustCompile(`\b\d+(\.\d+)? [KM]iB (in \d+ files|  ?created)`), "SIZE $2"},
+	{regexp.MustCompile(`it had \d+(\.\d+)? [KM]iB`), "it had SIZE"},
 	{regexp.MustCompile(`\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "DATE"},
 	{regexp.MustCompile(`made container [0-9a-f-]{36}`), "made container ID"},
 }

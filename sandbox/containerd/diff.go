@@ -19,12 +19,7 @@ import (
 // DiffSnapshot compares a snapshot with another one or with the present; see
 // sandbox.Snapshots.
 func (r *Runtime) DiffSnapshot(ctx context.Context, req sandbox.DiffRequest) (sandbox.Diff, error) {
-	ctx = r.namespaced(ctx)
-	d, err := r.compare(ctx, req)
-	if err != nil {
-		return sandbox.Diff{}, fmt.Errorf("diff of snapshot %s: %w", req.From, err)
-	}
-	return d, nil
+	return r.compare(r.namespaced(ctx), req)
 }
 
 // side is what is compared: a root filesystem and data.

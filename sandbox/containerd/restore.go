@@ -24,7 +24,7 @@ func (r *Runtime) RestoreSnapshot(ctx context.Context, req sandbox.RestoreReques
 	ctx = r.namespaced(ctx)
 	g, err := r.lockGroup(ctx, req.Ref)
 	if err != nil {
-		return sandbox.Snapshot{}, fmt.Errorf("restore %s: %w", req.Ref.ID, err)
+		return sandbox.Snapshot{}, err
 	}
 	defer g.release()
 	if err := g.mustBeStopped(); err != nil {
@@ -39,11 +39,11 @@ func (r *Runtime) RestoreSnapshot(ctx context.Context, req sandbox.RestoreReques
 		return sandbox.Snapshot{}, fmt.Errorf("snapshot %s: %w", req.Before, sandbox.ErrAlreadyExists)
 	}
 	if to.Record.Spec.Snapshotter != m.rec.Spec.Snapshotter {
-		return sandbox.Snapshot{}, fmt.Errorf("restore %s: %w: the snapshot is of snapshotter %s, the container of %s", req.Ref.ID, sandbox.ErrUnsupported, to.Record.Spec.Snapshotter, m.rec.Spec.Snapshotter)
+		return sandbox.Snapshot{}, fmt.Errorf("%w: the snapshot is of snapshotter %s, the container of %s", sandbox.ErrUnsupported, to.Record.Spec.Snapshotter, m.rec.Spec.Snapshotter)
 	}
 	e, err := r.restore(ctx, m, to, req)
 	if err != nil {
-		return sandbox.Snapshot{}, fmt.Errorf("restore %s: %w", req.Ref.ID, noSpace(err))
+		return sandbox.Snapshot{}, noSpace(err)
 	}
 	return e.Snapshot(), nil
 }
@@ -54,7 +54,7 @@ func (g *group) mustBeStopped() error {
 		if g.target.pid != 0 {
 			ids = append(ids, g.target.rec.Spec.Ref.ID)
 		}
-		return fmt.Errorf("restore %s: %w: %v run, and have its files in use", g.target.rec.Spec.Ref.ID, sandbox.ErrConflict, ids)
+		return fmt.Errorf("%w: %v run, and have its files in use", sandbox.ErrConflict, ids)
 	}
 	return nil
 }

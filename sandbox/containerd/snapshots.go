@@ -34,11 +34,11 @@ func (r *Runtime) DeleteSnapshot(ctx context.Context, bot sandbox.Bot, name sand
 		return err
 	}
 	if len(forks) > 0 {
-		return fmt.Errorf("delete snapshot %s: %w: container %s was made from it; delete that first", name, sandbox.ErrConflict, strings.Join(forks, ", "))
+		return fmt.Errorf("%w: container %s was made from it; delete that first", sandbox.ErrConflict, strings.Join(forks, ", "))
 	}
 	r.step("unlist snapshot")
 	if err := r.snaps.Unlist(ctx, e); err != nil {
-		return fmt.Errorf("delete snapshot %s: %w", name, err)
+		return err
 	}
 	r.step("deleted")
 	return nil

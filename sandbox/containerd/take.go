@@ -25,7 +25,7 @@ func (r *Runtime) TakeSnapshot(ctx context.Context, req sandbox.SnapshotRequest)
 	ctx = r.namespaced(ctx)
 	g, err := r.lockGroup(ctx, req.Ref)
 	if err != nil {
-		return sandbox.Taken{}, fmt.Errorf("snapshot of %s: %w", req.Ref, err)
+		return sandbox.Taken{}, err
 	}
 	defer g.release()
 	k, err := r.newTaking(ctx, g, req)
@@ -33,7 +33,7 @@ func (r *Runtime) TakeSnapshot(ctx context.Context, req sandbox.SnapshotRequest)
 		return sandbox.Taken{}, err
 	}
 	if err := k.run(ctx); err != nil {
-		return sandbox.Taken{}, fmt.Errorf("snapshot of %s: %w", req.Ref.ID, noSpace(err))
+		return sandbox.Taken{}, noSpace(err)
 	}
 	return sandbox.Taken{Snapshot: k.e.Snapshot(), Paused: k.paused, Shared: k.shared}, nil
 }
