@@ -107,6 +107,9 @@ func (e *Embedded) serve(ctx context.Context, o Options) error {
 	if _, err := mount.CleanupTempMounts(0); err != nil {
 		return fmt.Errorf("unmount temporary mounts: %w", err)
 	}
+	if err := removeHalfGone(cfg.State); err != nil && o.Log != nil {
+		o.Log.Warn("remove what is left of tasks", "err", err)
+	}
 	registerClient()
 	srv, err := server.New(ctx, cfg)
 	if errors.Is(err, bolt.ErrTimeout) {

@@ -2,9 +2,11 @@ package embed
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,6 +114,31 @@ func TestOwnShim(t *testing.T) {
 		t.Error(err)
 	}
 	sandboxtest.CheckClean(t, filepath.Dir(o.Root), "")
+}
+
+// What a task leaves whose removal was cut short is removed, but for a rootfs
+// with something in it.
+func TestHalfGone(t *testing.T) {
+	o := options(t)
+	tasks := filepath.Join(o.Run, "containerd/io.containerd.runtime.v2.task/test")
+	gone := []string{filepath.Join(tasks, ".c/work"), filepath.Join(tasks, ".d/rootfs")}
+	stay := []string{filepath.Join(tasks, ".e/rootfs/file")}
+	for _, dir := range slices.Concat(gone, stay) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, o)
+	for _, dir := range gone {
+		if _, err := os.Stat(filepath.Dir(dir)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is there: %v", dir, err)
+		}
+	}
+	for _, dir := range stay {
+		if _, err := os.Stat(dir); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestStartChecks(t *testing.T) {
