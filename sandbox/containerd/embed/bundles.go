@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/plugin"
 )
 
 // removeHalfGone removes the bundles of tasks whose removal was cut short by the
@@ -32,6 +35,22 @@ func removeBundle(dir string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("remove what is left of a task: %w", err)
+	}
+	return nil
+}
+
+// cleanSnapshots removes directories of snapshots that were never recorded, since
+// an earlier process ended just then. Each number is given again until it is
+// recorded, so that else no snapshot could be made until one is removed.
+func cleanSnapshots(ic *plugin.InitContext) error {
+	overlay, err := ic.GetByID(plugins.SnapshotPlugin, "overlayfs")
+	if err != nil {
+		return fmt.Errorf("find snapshotter: %w", err)
+	}
+	if c, ok := overlay.(snapshots.Cleaner); ok {
+		if err := c.Cleanup(ic.Context); err != nil && !errdefs.IsNotFound(err) { // there never was one
+			return fmt.Errorf("remove directories of no snapshot: %w", err)
+		}
 	}
 	return nil
 }

@@ -215,9 +215,12 @@ func registerClient() {
 			ID:   clientPlugin,
 			Requires: []plugin.Type{
 				plugins.EventPlugin, plugins.LeasePlugin, plugins.SandboxStorePlugin,
-				plugins.TransferPlugin, plugins.MountManagerPlugin, plugins.ServicePlugin,
+				plugins.TransferPlugin, plugins.MountManagerPlugin, plugins.ServicePlugin, plugins.SnapshotPlugin,
 			},
 			InitFn: func(ic *plugin.InitContext) (any, error) {
+				if err := cleanSnapshots(ic); err != nil {
+					return nil, err
+				}
 				c, err := client.New("", client.WithInMemoryServices(ic))
 				registration.client = c
 				return c, err

@@ -141,6 +141,27 @@ func TestHalfGone(t *testing.T) {
 	}
 }
 
+// A snapshot can be made after a process that ended while it made one.
+func TestSnapshotHalfMade(t *testing.T) {
+	o := options(t)
+	ctx := namespaces.WithNamespace(context.Background(), "test")
+	e := start(t, o)
+	if _, err := e.Client().SnapshotService("overlayfs").Prepare(ctx, "first", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{ "2", "3", "new-3"} {
+		if err := os.MkdirAll(filepath.Join(o.Root, "containerd/io.containerd.snapshotter.v1.overlayfs/snapshots", n, "fs"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := start(t, o).Client().SnapshotService("overlayfs").Prepare(ctx, "x", ""); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStartChecks(t *testing.T) {
 	good := options(t)
 	for want, change := range map[string]func(*Options){
