@@ -152,7 +152,7 @@ func TestSnapshotHalfMade(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range []string{ "2", "3", "new-3"} {
+	for _, n := range []string{"2", "3", "new-3"} {
 		if err := os.MkdirAll(filepath.Join(o.Root, "containerd/io.containerd.snapshotter.v1.overlayfs/snapshots", n, "fs"), 0o700); err != nil {
 			t.Fatal(err)
 		}
