@@ -241,6 +241,35 @@ func TestMoveAcrossFails(t *testing.T) {
 	unix.Mount("", small, "", unix.MS_REMOUNT, "")
 }
 
+// A directory in a lower layer of overlayfs, which the kernel does not rename.
+func TestMoveOutOfLowerLayer(t *testing.T) {
+	tree, _ := newTree(t, "b")
+	layers := mountTmpfs(t, "")
+	put(t, layers, map[string]string{"lower/d/a": "a", "lower/d/sub/b": "b", "lower/f": "f", "upper/x": "", "work/x": ""})
+	for _, dir := range []string{"/lower/empty", "/lower/empty2"} {
+		if err := os.Mkdir(layers+dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(layers + "/work/x"); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("overlay", dir, "overlay", 0, fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work,redirect_dir=off", layers)); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	for _, m := range [][2]string{{"/d", "/new/d"}, {"/new/d", "/empty"}, {"/empty/sub", "/new/sub"}, {"/f", "/empty2"}, {"/new", "/x"}} {
+		res, err := tree.Move(t.Context(), &fsbridge.MoveRequest{Source: fsbridge.Path(dir + m[0]), Destination: fsbridge.Path(dir + m[1]), Overwrite: true})
+		if err != nil {
+			t.Errorf("move %v: %+v, %v", m, res, err)
+		}
+	}
+	same(t, "after", content(t, dir), map[string]string{
+		"./": "", "empty/": "", "empty/a": "-rw-r--r-- a", "empty2": "-rw-r--r-- f", "x/": "", "x/sub/": "", "x/sub/b": "-rw-r--r-- b",
+	})
+}
+
 // When the source cannot be taken away, the copy goes again, and what it replaced
 // comes back.
 func TestMoveAcrossTakenBack(t *testing.T) {

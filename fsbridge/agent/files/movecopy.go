@@ -12,6 +12,8 @@ import (
 
 // copy moves to another file system: a copy beside the destination, whole and
 // synced, takes its name; then the source is taken away by its name, and deleted.
+// A directory of an image, or of a snapshot, moves so too within one: overlayfs
+// cannot rename what is in a lower layer.
 func (m *moving) copy() error {
 	m.res.Copied = true
 	if err := unix.Faccessat(m.from.dir, ".", unix.W_OK, unix.AT_EACCESS); err != nil {
@@ -28,6 +30,10 @@ func (m *moving) copy() error {
 	err := m.to.sync()
 	if err == nil {
 		err = rename(m.from.dir, m.from.name, m.from.dir, aside.name)
+	}
+	if errors.Is(err, unix.EXDEV) && m.isDir() {
+		aside.gone = true
+		return m.dropInPlace()
 	}
 	if err != nil {
 		aside.gone = true
@@ -69,7 +75,24 @@ func (m *moving) place(t *temp) error {
 		}
 		return err
 	}
-	return m.swapError(exchange(m.to.dir, t.name, m.to.dir, m.to.name))
+	err := exchange(m.to.dir, t.name, m.to.dir, m.to.name)
+	if errors.Is(err, unix.EXDEV) && m.destIsDir() { // an empty directory of a lower layer
+		return m.placeOver(t)
+	}
+	return m.swapError(err)
+}
+
+// placeOver is place where an empty directory is, which is removed and, should the
+// name then be taken, made again.
+func (m *moving) placeOver(t *temp) error {
+	if err := unix.Unlinkat(m.to.dir, m.to.name, unix.AT_REMOVEDIR); err != nil {
+		return err
+	}
+	err := renameNew(m.to.dir, t.name, m.to.dir, m.to.name)
+	if t.gone, m.exists = err == nil, err != nil; err != nil {
+		return errors.Join(err, unix.Mkdirat(m.to.dir, m.to.name, permissions(m.dest.Mode)))
+	}
+	return nil
 }
 
 // swapError says what to do where names cannot be swapped.
@@ -92,6 +115,14 @@ func (m *moving) takeBack(t *temp) error {
 	return err
 }
 
+// dropInPlace deletes a source that cannot have another name.
+func (m *moving) dropInPlace() error {
+	if _, err := nodes.Remove(m.ctx, m.from.dir, m.from.name, fsbridge.DeleteMax); err != nil {
+		return m.notDropped(err)
+	}
+	return m.from.sync()
+}
+
 // drop deletes the source, which has a temporary name. What cannot be deleted
 // gets its name back.
 func (m *moving) drop(aside *temp) error {
@@ -99,10 +130,14 @@ func (m *moving) drop(aside *temp) error {
 	if aside.gone = true; err == nil {
 		return m.from.sync()
 	}
-	e := fsbridge.NewError(fsbridge.OpMove, m.req.Source, err)
-	e.Message = fmt.Sprintf("it was copied whole to %q, but not all of the source could be deleted: %s", printable(string(m.req.Destination)), e.Message)
 	if err := renameNew(m.from.dir, aside.name, m.from.dir, m.from.name); err != nil {
 		aside.gone = false
 	}
+	return m.notDropped(err)
+}
+
+func (m *moving) notDropped(err error) error {
+	e := fsbridge.NewError(fsbridge.OpMove, m.req.Source, err)
+	e.Message = fmt.Sprintf("it was copied whole to %q, but not all of the source could be deleted: %s", printable(string(m.req.Destination)), e.Message)
 	return e
 }
