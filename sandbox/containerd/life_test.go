@@ -327,3 +327,24 @@ func TestNewChecks(t *testing.T) {
 		}
 	}
 }
+
+// The data directory is the bot's, with the mode that it gave it.
+func TestModeOfData(t *testing.T) {
+	onEach(t, func(t *testing.T, f *fixture) {
+		ctx := context.Background()
+		f.create(ref)
+		dir := f.dataDir(ref.Bot)
+		if fi, err := os.Stat(dir); err != nil || fi.Mode().Perm() != 0o755 {
+			t.Errorf("at first: %v, %v", fi, err)
+		}
+		if err := os.Chmod(dir, 0o700|os.ModeSticky); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Stop(ctx, ref, 0), f.Start(ctx, ref)); err != nil {
+			t.Fatal(err)
+		}
+		if fi, err := os.Stat(dir); err != nil || fi.Mode() != 0o700|os.ModeSticky|os.ModeDir {
+			t.Errorf("after another start: %v, %v", fi, err)
+		}
+	})
+}

@@ -87,7 +87,7 @@ func (r *Runtime) restore(ctx context.Context, m *member, to snapstore.Entry, re
 // prepareRestore makes what will take the place of the present state.
 func (r *Runtime) prepareRestore(ctx context.Context, m *member, j *journal) error {
 	bot := m.rec.Spec.Ref.Bot
-	if err := makeDir(r.dataDirOf(m.key, m.rec), 0o755); err != nil {
+	if err := r.makeData(m.key, m.rec); err != nil {
 		return err
 	}
 	if err := r.snaps.MakeTmp(j.ID); err != nil {

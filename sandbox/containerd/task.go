@@ -195,7 +195,7 @@ func (r *Runtime) makeDirs(key string, rec record) error {
 	if err := makeDir(r.spoolDir(key), 0o700); err != nil {
 		return err
 	}
-	if err := makeDir(r.dataDirOf(key, rec), 0o755); err != nil {
+	if err := r.makeData(key, rec); err != nil {
 		return err
 	}
 	return r.limitDisk(rec.Spec.Ref.Bot, r.dataDirOf(key, rec))
