@@ -2,7 +2,6 @@ package containerd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -37,15 +36,7 @@ func (r *Runtime) fork(ctx context.Context, key string, spec sandbox.Spec) (err 
 	}
 	r.step("prepare fork")
 	sn := r.client.SnapshotService(spec.Snapshotter)
-	dir, err := r.prepareLayer(ctx, sn, key, rec.snapshot, e.ID)
-	if err != nil {
-		return err
-	}
-	top, err := r.layerDir(ctx, sn, e.ID)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(copier.Attributes(dir, top), r.limitDisk(e.Bot, dir)); err != nil {
+	if err := r.continueLayer(ctx, sn, e.Bot, key, rec.snapshot, e.ID); err != nil {
 		return err
 	}
 	c, err := r.container(key, rec)

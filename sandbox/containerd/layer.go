@@ -15,6 +15,7 @@ import (
 	"moorage/sandbox"
 	"moorage/sandbox/containerd/layers"
 	"moorage/sandbox/containerd/snapstore"
+	"moorage/sandbox/copier"
 )
 
 // maxOwnLayers is how many layers of ours may lie between an image and an active
@@ -58,14 +59,39 @@ func (r *Runtime) activeLabels(key string) snapshots.Opt {
 // prepareLayer makes an active layer for a container, or finds the one that an earlier
 // try has made. It returns the layer's directory.
 func (r *Runtime) prepareLayer(ctx context.Context, sn snapshots.Snapshotter, key, name, parent string) (string, error) {
+	dir, _, err := r.prepareOn(ctx, sn, key, name, parent)
+	return dir, err
+}
+
+// prepareOn is prepareLayer, and tells the directory of the parent too.
+func (r *Runtime) prepareOn(ctx context.Context, sn snapshots.Snapshotter, key, name, parent string) (dir, below string, err error) {
 	mounts, err := sn.Prepare(ctx, name, parent, r.activeLabels(key))
 	if errdefs.IsAlreadyExists(err) {
 		mounts, err = sn.Mounts(ctx, name)
 	}
 	if err != nil {
-		return "", engineError("prepare a layer", err)
+		return "", "", engineError("prepare a layer", err)
 	}
-	return upperDir(mounts)
+	if dir, err = upperDir(mounts); err != nil {
+		return "", "", err
+	}
+	if lower := lowerDirs(mounts); len(lower) > 0 {
+		below = lower[0]
+	}
+	return dir, below, nil
+}
+
+// continueLayer makes an active layer for a container on a layer of ours, whose
+// directory is the root directory as it was left: its attributes are taken over.
+func (r *Runtime) continueLayer(ctx context.Context, sn snapshots.Snapshotter, bot sandbox.Bot, key, name, parent string) error {
+	dir, below, err := r.prepareOn(ctx, sn, key, name, parent)
+	if err != nil {
+		return err
+	}
+	if below == "" {
+		return fmt.Errorf("prepare a layer: %s has none below it", name)
+	}
+	return errors.Join(copier.Attributes(dir, below), r.limitDisk(bot, dir))
 }
 
 // removeLayer removes an active layer that nothing uses.

@@ -107,18 +107,7 @@ func (r *Runtime) prepareRestore(ctx context.Context, m *member, j *journal) err
 	}
 	r.step("prepare restored layer")
 	sn := r.client.SnapshotService(m.rec.Spec.Snapshotter)
-	dir, err := r.prepareLayer(ctx, sn, m.key, j.Next, j.To)
-	if err != nil {
-		return err
-	}
-	if err := r.limitDisk(bot, dir); err != nil {
-		return err
-	}
-	from, err := r.layerDir(ctx, sn, j.To)
-	if err != nil {
-		return err
-	}
-	return copier.Attributes(dir, from)
+	return r.continueLayer(ctx, sn, bot, m.key, j.Next, j.To)
 }
 
 // undoRestore leaves everything as it was before.
