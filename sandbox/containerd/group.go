@@ -115,8 +115,8 @@ func (r *Runtime) lockMember(ctx context.Context, key string) (_ *member, err er
 	if err := r.recovered(ctx, m); err != nil {
 		return nil, err
 	}
-	if d := s.current(); d != nil && d.isOpen() {
-		m.pid = int(d.admitted())
+	if d := s.current(); d != nil && d.IsOpen() {
+		m.pid = int(d.Admitted())
 	}
 	return m, nil
 }

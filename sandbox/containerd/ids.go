@@ -31,7 +31,7 @@ func (r *Runtime) openIDs(ctx context.Context, all []containers.Container) error
 		for _, c := range all {
 			d := r.door(c.ID)
 			ids := idsOf(c)
-			if ids.IsZero() || running != (d != nil && d.isOpen()) || !running && !r.ids.Span().Has(ids) {
+			if ids.IsZero() || running != (d != nil && d.IsOpen()) || !running && !r.ids.Span().Has(ids) {
 				continue
 			}
 			if !r.ids.Note(c.Labels[labelBot], c.ID, ids) && running {

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/door"
 	"moorage/sandbox/containerd/snapstore"
 )
 
@@ -138,14 +139,14 @@ func (r *Runtime) listenTo(s *slot, task client.Task, ref sandbox.Ref) error {
 	if err := makeDir(r.runDir(task.ID()), 0o755); err != nil {
 		return err
 	}
-	d, err := openDoor(filepath.Join(r.runDir(task.ID()), socketName), r.log.With("bot", ref.Bot, "container", ref.ID))
+	d, err := door.Open(filepath.Join(r.runDir(task.ID()), socketName), r.log.With("bot", ref.Bot, "container", ref.ID))
 	if err != nil {
 		return err
 	}
-	d.admit(task.Pid())
+	d.Admit(task.Pid())
 	exit, err := task.Wait(r.ctx)
 	if err != nil || !r.watch(s, d, task, ref, exit) {
-		d.end(sandbox.ErrUnavailable)
+		d.End(sandbox.ErrUnavailable)
 		return err
 	}
 	r.log.Info("adopted container", "bot", ref.Bot, "container", ref.ID)

@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/door"
 	"moorage/sandbox/containerd/idmap"
 	"moorage/sandbox/containerd/image"
 	"moorage/sandbox/containerd/ocispec"
@@ -81,7 +82,7 @@ type slot struct {
 	sem chan struct{} // holds one item while the slot is locked
 
 	mu   sync.Mutex
-	door *door
+	door *door.Door
 }
 
 // New checks the options, prepares the directories and installs the agent. It
@@ -181,7 +182,7 @@ func (r *Runtime) Close() error {
 	r.mu.Unlock()
 	for _, s := range slots {
 		if d := s.current(); d != nil {
-			d.end(fmt.Errorf("%w: the server is closing", sandbox.ErrUnavailable))
+			d.End(fmt.Errorf("%w: the server is closing", sandbox.ErrUnavailable))
 		}
 	}
 	r.work.Wait()
@@ -242,20 +243,20 @@ func (r *Runtime) peek(key string) *slot {
 }
 
 // door is the container's last known door; nil if none was opened.
-func (r *Runtime) door(key string) *door {
+func (r *Runtime) door(key string) *door.Door {
 	if s := r.peek(key); s != nil {
 		return s.current()
 	}
 	return nil
 }
 
-func (s *slot) current() *door {
+func (s *slot) current() *door.Door {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.door
 }
 
-func (s *slot) set(d *door) {
+func (s *slot) set(d *door.Door) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.door = d
@@ -277,7 +278,7 @@ func (r *Runtime) cgroupParent() string { return "/moorage/" + r.instance[:8] }
 func (r *Runtime) Connect(ctx context.Context, ref sandbox.Ref) (io.ReadWriteCloser, error) {
 	key := keyOf(r.instance, ref)
 	if d := r.door(key); d != nil {
-		c, err := d.take(ctx)
+		c, err := d.Take(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("connect to %s: %w", ref, err)
 		}

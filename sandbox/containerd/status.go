@@ -104,7 +104,7 @@ func (r *Runtime) status(ctx context.Context, c containers.Container) (sandbox.S
 
 // state asks the shim only where a task is known to run: whoever else is stopped.
 func (r *Runtime) state(ctx context.Context, key string) sandbox.State {
-	if d := r.door(key); d == nil || !d.isOpen() {
+	if d := r.door(key); d == nil || !d.IsOpen() {
 		return sandbox.StateStopped
 	}
 	ctx, cancel := context.WithTimeout(ctx, stateTimeout)

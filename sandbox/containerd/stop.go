@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/door"
 )
 
 // Stop ends every process: SIGTERM to the agent, then SIGKILL after grace, or as
@@ -33,7 +34,7 @@ func (r *Runtime) Stop(ctx context.Context, ref sandbox.Ref, grace time.Duration
 
 func (r *Runtime) stop(ctx context.Context, s *slot, key string, grace time.Duration) error {
 	defer r.closeDoor(s, fmt.Errorf("%w: it was stopped", sandbox.ErrNotRunning))
-	if d := s.current(); grace > 0 && d != nil && d.isOpen() {
+	if d := s.current(); grace > 0 && d != nil && d.IsOpen() {
 		if err := r.terminate(ctx, d, key, grace); err != nil {
 			r.log.Debug("ask task to end", "key", key, "err", err)
 		}
@@ -42,7 +43,7 @@ func (r *Runtime) stop(ctx context.Context, s *slot, key string, grace time.Dura
 }
 
 // terminate asks the agent to end, and waits at most grace for it.
-func (r *Runtime) terminate(ctx context.Context, d *door, key string, grace time.Duration) error {
+func (r *Runtime) terminate(ctx context.Context, d *door.Door, key string, grace time.Duration) error {
 	task, err := r.task(ctx, key)
 	if err != nil {
 		return err
@@ -60,7 +61,7 @@ func (r *Runtime) terminate(ctx context.Context, d *door, key string, grace time
 	t := time.NewTimer(grace)
 	defer t.Stop()
 	select {
-	case <-d.ended: // by the goroutine that watches the task
+	case <-d.Ended(): // by the goroutine that watches the task
 	case <-t.C:
 	case <-ctx.Done():
 	}
@@ -70,7 +71,7 @@ func (r *Runtime) terminate(ctx context.Context, d *door, key string, grace time
 // closeDoor ends the container's door, if it has one. Those who wait at it get why.
 func (r *Runtime) closeDoor(s *slot, why error) {
 	if d := s.current(); d != nil {
-		d.end(why)
+		d.End(why)
 		s.set(nil)
 	}
 }

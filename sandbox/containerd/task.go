@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"moorage/sandbox"
+	"moorage/sandbox/containerd/door"
 )
 
 // Start runs the container's agent; see sandbox.Runtime.
@@ -46,7 +47,7 @@ func (r *Runtime) Start(ctx context.Context, ref sandbox.Ref) error {
 // shim that does not answer is as one that is gone, but not a containerd that is
 // away: its task may be in the best of health.
 func (r *Runtime) resume(ctx context.Context, s *slot, key string) (bool, error) {
-	if d := s.current(); d == nil || !d.isOpen() {
+	if d := s.current(); d == nil || !d.IsOpen() {
 		return false, nil
 	}
 	limit, cancel := context.WithTimeout(ctx, answerTimeout)
@@ -100,13 +101,13 @@ func (r *Runtime) start(ctx context.Context, s *slot, c containers.Container) (e
 	if err := r.makeDirs(c.ID, rec); err != nil {
 		return err
 	}
-	d, err := openDoor(filepath.Join(r.runDir(c.ID), socketName), r.log.With("bot", rec.Spec.Ref.Bot, "container", rec.Spec.Ref.ID))
+	d, err := door.Open(filepath.Join(r.runDir(c.ID), socketName), r.log.With("bot", rec.Spec.Ref.Bot, "container", rec.Spec.Ref.ID))
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			d.end(sandbox.ErrNotRunning)
+			d.End(sandbox.ErrNotRunning)
 			r.undo(ctx, "remove task", func(ctx context.Context) error { return r.clear(ctx, c.ID) })
 		}
 	}()
@@ -114,12 +115,12 @@ func (r *Runtime) start(ctx context.Context, s *slot, c containers.Container) (e
 }
 
 // launch makes the task and opens the door to it.
-func (r *Runtime) launch(ctx context.Context, s *slot, d *door, key string, rec record) error {
+func (r *Runtime) launch(ctx context.Context, s *slot, d *door.Door, key string, rec record) error {
 	task, err := r.makeTask(ctx, key, rec)
 	if err != nil {
 		return engineError("make task", err)
 	}
-	d.admit(task.Pid())
+	d.Admit(task.Pid())
 	exit, err := task.Wait(r.ctx)
 	if err != nil {
 		return engineError("watch task", err)
@@ -203,7 +204,7 @@ func (r *Runtime) makeDirs(key string, rec record) error {
 
 // watch waits for the task's end in a goroutine of its own. It reports false,
 // and watches nothing, when the Runtime is closing.
-func (r *Runtime) watch(s *slot, d *door, task client.Task, ref sandbox.Ref, exit <-chan client.ExitStatus) bool {
+func (r *Runtime) watch(s *slot, d *door.Door, task client.Task, ref sandbox.Ref, exit <-chan client.ExitStatus) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -216,12 +217,12 @@ func (r *Runtime) watch(s *slot, d *door, task client.Task, ref sandbox.Ref, exi
 
 // waitEnd closes the door when the task has ended, and clears up after it. When
 // containerd itself goes away, it waits for its return.
-func (r *Runtime) waitEnd(s *slot, d *door, task client.Task, ref sandbox.Ref, exit <-chan client.ExitStatus) {
+func (r *Runtime) waitEnd(s *slot, d *door.Door, task client.Task, ref sandbox.Ref, exit <-chan client.ExitStatus) {
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		var status client.ExitStatus
 		select {
 		case status = <-exit:
-		case <-d.ended:
+		case <-d.Ended():
 			return
 		}
 		switch {
@@ -253,8 +254,8 @@ func (r *Runtime) isGone(key string) bool {
 }
 
 // ended is the end of a task that nobody asked for.
-func (r *Runtime) ended(s *slot, d *door, ref sandbox.Ref, key, how string) {
-	d.end(fmt.Errorf("%w: %s", sandbox.ErrNotRunning, how))
+func (r *Runtime) ended(s *slot, d *door.Door, ref sandbox.Ref, key, how string) {
+	d.End(fmt.Errorf("%w: %s", sandbox.ErrNotRunning, how))
 	r.log.Info("container ended", "bot", ref.Bot, "container", ref.ID, "how", how)
 	select {
 	case s.sem <- struct{}{}:

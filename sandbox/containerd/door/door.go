@@ -1,4 +1,7 @@
-package containerd
+// Package door lets the agent of one running container in, and nobody else: the
+// server listens, the agent dials, and whoever is not the container's PID 1
+// (SO_PEERCRED) is turned away. The newest connection that nobody has taken waits.
+package door
 
 import (
 	"context"
@@ -19,15 +22,15 @@ const (
 	refusedLog  = 10 * time.Second      // between two log lines about refused ones
 )
 
-// door is where the agent of one running task dials in. It keeps the newest
+// Door is where the agent of one running task dials in. It keeps the newest
 // connection that nobody has taken.
-type door struct {
+type Door struct {
 	ln   *net.UnixListener
 	log  *slog.Logger
 	stop sync.Once
 	done chan struct{} // closed when the accept loop has ended
 
-	ended chan struct{} // closed by end
+	ended chan struct{} // closed by End
 	why   error         // set before ended is closed
 
 	mu    sync.Mutex
@@ -36,8 +39,8 @@ type door struct {
 	knock chan struct{} // has an item when conn may have been set
 }
 
-// openDoor listens at path, in place of whatever is there.
-func openDoor(path string, log *slog.Logger) (*door, error) {
+// Open listens at path, in place of whatever is there.
+func Open(path string, log *slog.Logger) (*Door, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("listen for agent: %w", err)
 	}
@@ -50,7 +53,7 @@ func openDoor(path string, log *slog.Logger) (*door, error) {
 		ln.Close()
 		return nil, fmt.Errorf("listen for agent: %w", err)
 	}
-	d := &door{
+	d := &Door{
 		ln: ln, log: log,
 		done: make(chan struct{}), ended: make(chan struct{}), knock: make(chan struct{}, 1),
 	}
@@ -58,23 +61,23 @@ func openDoor(path string, log *slog.Logger) (*door, error) {
 	return d, nil
 }
 
-// admit names the process that is let in from now on.
-func (d *door) admit(pid uint32) {
+// Admit names the process that is let in from now on.
+func (d *Door) Admit(pid uint32) {
 	d.mu.Lock()
 	d.pid = int32(pid)
 	d.mu.Unlock()
 }
 
-// admitted is the process that is let in.
-func (d *door) admitted() uint32 {
+// Admitted is the process that is let in.
+func (d *Door) Admitted() uint32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return uint32(d.pid)
 }
 
-// end closes the door for ever and waits for its goroutine. Those who wait for
+// End closes the door for ever and waits for its goroutine. Those who wait for
 // a connection get why.
-func (d *door) end(why error) {
+func (d *Door) End(why error) {
 	d.stop.Do(func() {
 		d.why = why
 		close(d.ended)
@@ -89,8 +92,11 @@ func (d *door) end(why error) {
 	}
 }
 
-// isOpen reports whether the task was running when last heard of.
-func (d *door) isOpen() bool {
+// Ended is closed when the door is.
+func (d *Door) Ended() <-chan struct{} { return d.ended }
+
+// IsOpen reports whether the task was running when last heard of.
+func (d *Door) IsOpen() bool {
 	select {
 	case <-d.ended:
 		return false
@@ -99,8 +105,8 @@ func (d *door) isOpen() bool {
 	}
 }
 
-// take waits for a connection. After end it returns why.
-func (d *door) take(ctx context.Context) (io.ReadWriteCloser, error) {
+// Take waits for a connection. After End it returns why.
+func (d *Door) Take(ctx context.Context) (io.ReadWriteCloser, error) {
 	for {
 		select {
 		case <-d.ended:
@@ -121,7 +127,7 @@ func (d *door) take(ctx context.Context) (io.ReadWriteCloser, error) {
 
 // waiting takes the connection out of its slot; nil if there is none, or if its
 // agent has given it up meanwhile.
-func (d *door) waiting() *net.UnixConn {
+func (d *Door) waiting() *net.UnixConn {
 	d.mu.Lock()
 	c := d.conn
 	d.conn = nil
@@ -133,7 +139,7 @@ func (d *door) waiting() *net.UnixConn {
 	return c
 }
 
-func (d *door) accept() {
+func (d *Door) accept() {
 	defer close(d.done)
 	refused, lastLog := 0, time.Time{}
 	for {
@@ -158,7 +164,7 @@ func (d *door) accept() {
 }
 
 // pause holds a peer back that keeps dialling. It reports false after end.
-func (d *door) pause() bool {
+func (d *Door) pause() bool {
 	t := time.NewTimer(acceptPause)
 	defer t.Stop()
 	select {
@@ -170,7 +176,7 @@ func (d *door) pause() bool {
 }
 
 // letIn puts a connection of the right peer into the slot; the newest wins.
-func (d *door) letIn(c *net.UnixConn) error {
+func (d *Door) letIn(c *net.UnixConn) error {
 	pid, err := peer(c)
 	if err != nil {
 		return err
@@ -180,7 +186,7 @@ func (d *door) letIn(c *net.UnixConn) error {
 	if pid != d.pid || d.pid == 0 {
 		return fmt.Errorf("peer is process %d: only the agent, process %d, may dial", pid, d.pid)
 	}
-	if !d.isOpen() {
+	if !d.IsOpen() {
 		return d.why
 	}
 	if d.conn != nil {

@@ -1,9 +1,10 @@
-package containerd
+package door
 
 import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,18 +16,20 @@ import (
 	"moorage/sandbox/sandboxtest"
 )
 
+const waitFor = 20 * time.Second
+
 var errOver = errors.New("it is over")
 
 // newDoor opens a door that lets this process in.
-func newDoor(t *testing.T) (*door, string) {
+func newDoor(t *testing.T) (*Door, string) {
 	t.Helper()
-	path := filepath.Join(sandboxtest.Dir(t), socketName)
-	d, err := openDoor(path, testLog(t))
+	path := filepath.Join(sandboxtest.Dir(t), "agent.sock")
+	d, err := Open(path, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.admit(uint32(os.Getpid()))
-	t.Cleanup(func() { d.end(errOver) })
+	d.Admit(uint32(os.Getpid()))
+	t.Cleanup(func() { d.End(errOver) })
 	return d, path
 }
 
@@ -40,11 +43,11 @@ func dial(t *testing.T, path string) net.Conn {
 	return c
 }
 
-func take(t *testing.T, d *door) io.ReadWriteCloser {
+func take(t *testing.T, d *Door) io.ReadWriteCloser {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), waitFor)
 	defer cancel()
-	c, err := d.take(ctx)
+	c, err := d.Take(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,24 +77,24 @@ func TestDoor(t *testing.T) {
 	go func() { got <- take(t, d) }()
 	late := dial(t, path)
 	says(t, late, <-got)
-	d.end(errOver)
-	if _, err := d.take(context.Background()); !errors.Is(err, errOver) {
+	d.End(errOver)
+	if _, err := d.Take(context.Background()); !errors.Is(err, errOver) {
 		t.Errorf("after its end: %v", err)
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the socket stays: %v", err)
 	}
-	d.end(nil) // once more does nothing
+	d.End(nil) // once more does nothing
 }
 
 func TestDoorEndsThoseWhoWait(t *testing.T) {
 	d, _ := newDoor(t)
 	failed := make(chan error)
 	go func() {
-		_, err := d.take(context.Background())
+		_, err := d.Take(context.Background())
 		failed <- err
 	}()
-	d.end(errOver)
+	d.End(errOver)
 	if err := <-failed; !errors.Is(err, errOver) {
 		t.Errorf("got %v", err)
 	}
@@ -122,30 +125,30 @@ func TestDoorDropsWhoHasHungUp(t *testing.T) {
 	gone.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
-	if _, err := d.take(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := d.Take(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("one that has hung up was handed out: %v", err)
 	}
 }
 
 func TestDoorRefusesOthers(t *testing.T) {
 	d, path := newDoor(t)
-	d.admit(1) // not this process
+	d.Admit(1) // not this process
 	stranger := dial(t, path)
 	if _, err := stranger.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("a stranger: %v", err)
 	}
-	d.admit(uint32(os.Getpid()))
+	d.Admit(uint32(os.Getpid()))
 	says(t, dial(t, path), take(t, d))
 }
 
 // A server that was killed leaves its socket.
 func TestDoorReplacesAnOldSocket(t *testing.T) {
 	_, path := newDoor(t)
-	d, err := openDoor(path, testLog(t))
+	d, err := Open(path, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.end(errOver)
-	d.admit(uint32(os.Getpid()))
+	defer d.End(errOver)
+	d.Admit(uint32(os.Getpid()))
 	says(t, dial(t, path), take(t, d))
 }
