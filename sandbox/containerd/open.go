@@ -52,7 +52,7 @@ func (r *Runtime) Open(ctx context.Context) error {
 	if loaded == nil { // else what is in use is not known
 		loaded = r.snaps.Sweep(ctx, keep.keys, keep.ids)
 	}
-	if err := errors.Join(loaded, r.sweep(ctx, keep.keys)); err != nil {
+	if err := errors.Join(loaded, r.sweep(ctx, keep.keys), r.images.Sweep(ctx)); err != nil {
 		r.log.Warn("remove orphans", "err", err)
 	}
 	if err := r.openIDs(ctx, all); err != nil {

@@ -102,7 +102,7 @@ func New(c *client.Client, o Options) (*Runtime, error) {
 	}
 	r.ids = idmap.NewPool(span, r.instance)
 	r.images = image.NewStore(c, image.Options{
-		Namespace: o.Namespace, Snapshotter: o.Snapshotter, InsecureRegistries: o.InsecureRegistries, Log: o.Log,
+		Namespace: o.Namespace, Snapshotter: o.Snapshotter, Owner: r.instance, InsecureRegistries: o.InsecureRegistries, Log: o.Log,
 	})
 	r.snaps = snapstore.New(snapstore.Options{
 		Instance: r.instance, Dir: filepath.Join(o.DataRoot, r.instance), Snapshotter: c.SnapshotService, Freed: r.freed, Log: o.Log,

@@ -10,7 +10,11 @@
 // A pull is a flight: at most one for each name, at most [maxFlights] at once,
 // shared by all who wait for it. It does not end when a waiter leaves. It works
 // under a lease, which is given up at its end: what no image names by then is
-// collected, so a pull or an import that fails leaves nothing.
+// collected, so a pull or an import that fails leaves nothing. The leases of a
+// server that was killed go with Sweep.
+//
+// An image that comes by a tar can also be used without getting a name: ReadTar
+// gives its layers one by one for something else to be made of.
 //
 // # Lifecycle
 //

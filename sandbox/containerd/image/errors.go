@@ -28,6 +28,16 @@ func isPlatform(err error) bool {
 	return errors.Is(err, errPlatform) || strings.Contains(err.Error(), "no match for platform")
 }
 
+// isFull also looks at the text, which is all that parts of containerd keep.
+func isFull(err error) bool {
+	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			return true
+		}
+	}
+	return false
+}
+
 // maxCause is the most bytes of a cause that is passed on as it is.
 const maxCause = 300
 

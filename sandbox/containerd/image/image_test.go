@@ -31,7 +31,7 @@ func newStore(t *testing.T) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewStore(e.Client(), Options{Namespace: "moorage", Snapshotter: "overlayfs", Log: log})
+	s := NewStore(e.Client(), Options{Namespace: "moorage", Snapshotter: "overlayfs", Owner: "test", Log: log})
 	t.Cleanup(func() {
 		s.Close()
 		e.Close()

@@ -23,7 +23,8 @@ const undoTimeout = 10 * time.Second
 // leased runs fn under a lease of its own: what it fetches is safe until it
 // returns. After an error all that no image names is removed at once.
 func (s *Store) leased(ctx context.Context, fn func(context.Context) error) error {
-	l, err := s.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(2*pullTimeout))
+	l, err := s.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(2*pullTimeout),
+		leases.WithLabel(labelOwner, s.opts.Owner))
 	if err != nil {
 		return fmt.Errorf("%w: make lease: %v", sandbox.ErrUnavailable, err)
 	}

@@ -24,6 +24,7 @@ import (
 type Options struct {
 	Namespace          string   // containerd namespace, required
 	Snapshotter        string   // for which images are unpacked when they come, required
+	Owner              string   // whose leases Sweep removes: this store's in all its lives; required
 	InsecureRegistries []string // hosts that are spoken to by plain HTTP
 	Log                *slog.Logger
 }

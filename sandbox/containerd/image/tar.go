@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
@@ -46,7 +47,11 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, name string) ([]sandb
 	}
 	var list []sandbox.Image
 	err := s.leased(ctx, func(ctx context.Context) error {
-		records, err := s.read(ctx, tar, name)
+		index, manifests, err := s.read(ctx, tar)
+		if err != nil {
+			return err
+		}
+		records, err := named(index, manifests, name)
 		if err != nil {
 			return err
 		}
@@ -67,30 +72,40 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, name string) ([]sandb
 }
 
 // read takes the tar's blobs into the store and finds the images among them.
-func (s *Store) read(ctx context.Context, tar io.Reader, name string) ([]images.Image, error) {
-	src := &source{r: tar}
+func (s *Store) read(ctx context.Context, tar io.Reader) (index ocispec.Descriptor, manifests []ocispec.Descriptor, err error) {
+	src := &source{ctx: ctx, r: tar}
 	plain, err := decompress(src)
 	if err != nil {
-		return nil, src.blame(err)
+		return index, nil, src.blame(err)
 	}
 	store := newScoped(s.client.ContentStore())
-	index, err := archive.ImportIndex(ctx, store, plain)
+	index, err = archive.ImportIndex(ctx, store, plain)
 	if err != nil {
 		store.abort(ctx)
-		return nil, src.blame(err)
-	}
-	if index.Size > maxMetadata {
-		return nil, src.blame(tooLarge(index, index.Size))
-	}
-	b, err := content.ReadBlob(ctx, store, index)
-	if err != nil {
-		return nil, src.blame(err)
+		return index, nil, src.blame(err)
 	}
 	var idx ocispec.Index
-	if err := json.Unmarshal(b, &idx); err != nil {
-		return nil, src.blame(err)
+	if err := s.metadata(ctx, index, &idx); err != nil {
+		return index, nil, src.blame(err)
 	}
-	return named(index, idx.Manifests, name)
+	return index, idx.Manifests, nil
+}
+
+// metadata reads a blob that is JSON.
+func (s *Store) metadata(ctx context.Context, desc ocispec.Descriptor, v any) error {
+	cs := s.client.ContentStore()
+	info, err := cs.Info(ctx, desc.Digest)
+	if err != nil {
+		return err
+	}
+	if info.Size > maxMetadata {
+		return tooLarge(desc, info.Size)
+	}
+	b, err := content.ReadBlob(ctx, cs, ocispec.Descriptor{Digest: desc.Digest, Size: info.Size})
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
 }
 
 // named gives each image of a tar its name.
@@ -194,13 +209,19 @@ func tarError(name string, err error) error {
 	return fmt.Errorf("image %s: %w: the tar is not whole: %s", name, sandbox.ErrImage, clip(err.Error()))
 }
 
-// source remembers why its reader failed, which is no fault of the tar.
+// source remembers why its reader failed, which is no fault of the tar. It ends
+// with the context: what copies blobs does not look at that.
 type source struct {
+	ctx context.Context
 	r   io.Reader
 	err error
 }
 
 func (s *source) Read(b []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		s.err = context.Cause(s.ctx)
+		return 0, s.err
+	}
 	n, err := s.r.Read(b)
 	if err != nil && err != io.EOF {
 		s.err = err
@@ -214,6 +235,9 @@ func (s *source) blame(err error) error {
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("read image tar: %w", err)
+	}
+	if isFull(err) {
+		return fmt.Errorf("read image tar: %w: %s", sandbox.ErrNoSpace, clip(err.Error()))
 	}
 	return fmt.Errorf("%w: what was given is no image tar: %s", sandbox.ErrImage, clip(err.Error()))
 }
@@ -232,16 +256,24 @@ func decompress(r io.Reader) (io.Reader, error) {
 type scoped struct {
 	content.Store
 	prefix string
+	blobs  *atomic.Int64 // begun
 }
+
+// maxBlobs is how many files a tar may have: an image for every platform has
+// some hundred.
+const maxBlobs = 4096
 
 func newScoped(cs content.Store) scoped {
 	raw := make([]byte, 8)
 	rand.Read(raw)
-	return scoped{Store: cs, prefix: "import-" + hex.EncodeToString(raw) + "-"}
+	return scoped{Store: cs, prefix: "import-" + hex.EncodeToString(raw) + "-", blobs: new(atomic.Int64)}
 }
 
 // Writer is part of content.Store.
 func (s scoped) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+	if s.blobs.Add(1) > maxBlobs {
+		return nil, fmt.Errorf("more than %d files", maxBlobs)
+	}
 	var o content.WriterOpts
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
