@@ -2,9 +2,11 @@ package containerd
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +60,18 @@ var cuts = []cut{
 	{"DeleteSnapshot", func(c *cutTest) { c.take("first") }, func(ctx context.Context, r *Runtime) error {
 		return r.DeleteSnapshot(ctx, cutRef.Bot, "first")
 	}, checkUnlisted},
+	{"Import", (*cutTest).prepareImport, func(ctx context.Context, r *Runtime) error {
+		f, err := os.Open(importTar(filepath.Dir(r.opts.Root)))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = r.ImportSnapshot(ctx, cutRef.Bot, "new", f)
+		return err
+	}, checkImportDone},
+	{"Export", func(c *cutTest) { c.take("before"); c.take("first") }, func(ctx context.Context, r *Runtime) error {
+		return r.ExportSnapshot(ctx, cutRef.Bot, "first", io.Discard)
+	}, func(c *cutTest) bool { c.forkHolds("first", "old"); return true }},
 	{"DeleteFork", func(c *cutTest) { c.take("first"); c.fork("first") }, func(ctx context.Context, r *Runtime) error {
 		return r.Delete(ctx, cutFork, false)
 	}, checkForkDeleted},
@@ -270,6 +284,35 @@ func checkRestored(c *cutTest) bool {
 		c.holds(c.agent(), "now")
 	}
 	c.forkHolds("first", "old")
+	return done
+}
+
+func importTar(dir string) string { return filepath.Join(dir, "import.tar") }
+
+// prepareImport: the tar holds "old", and what the image was made of is gone, so
+// that it comes with the tar alone.
+func (c *cutTest) prepareImport() {
+	c.take("first")
+	var b bytes.Buffer
+	ctx := context.Background()
+	c.must(c.ExportSnapshot(ctx, cutRef.Bot, "first", &b))
+	c.must(os.WriteFile(importTar(c.dir), b.Bytes(), 0o600))
+	exporter{c.fixture}.forgetImages()
+}
+
+// checkImportDone: of an import that was cut, containerd has nothing either.
+func checkImportDone(c *cutTest) bool {
+	done := c.listed("new")
+	if done {
+		c.forkHolds("new", "old")
+	} else {
+		for _, h := range (exporter{c.fixture}).held() {
+			if strings.HasPrefix(h, "blob") || strings.HasPrefix(h, "half") || strings.HasPrefix(h, "lease") {
+				c.t.Errorf("of the import there is %s", h)
+			}
+		}
+	}
+	c.holds(c.agent(), "old")
 	return done
 }
 

@@ -63,6 +63,13 @@
 // done, Close stops listening and waits; tasks go on. Each running task has one
 // goroutine that waits for its end and one that accepts at its door.
 //
+// # Export and import
+//
+// A snapshot goes out as an image tar (package imagetar). One that comes in stands
+// on layers of containerd's, which no image names: they stay as long as ours stands
+// on them. Until its layer is committed an import has an active layer, a tree and a
+// lease, all of which Open removes.
+//
 // # Locks
 //
 // A container's slot is held by Start, Stop, Delete, Create and by the goroutine

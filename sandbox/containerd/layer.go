@@ -203,24 +203,29 @@ func (r *Runtime) layerDir(ctx context.Context, sn snapshots.Snapshotter, id str
 }
 
 // stackOf are the directories of a committed snapshot and of all below it, the
-// top first. They are found by a view of it, which is made and removed.
-func (r *Runtime) stackOf(ctx context.Context, sn snapshots.Snapshotter, id string) (_ []string, err error) {
+// top first.
+func (r *Runtime) stackOf(ctx context.Context, sn snapshots.Snapshotter, id string) (dirs []string, err error) {
+	err = r.viewed(ctx, sn, id, func(found []string) error { dirs = found; return nil })
+	return dirs, err
+}
+
+// viewed finds the directories of stackOf by a view, and calls use while there is
+// one: until then no layer of it goes.
+func (r *Runtime) viewed(ctx context.Context, sn snapshots.Snapshotter, id string, use func(dirs []string) error) error {
 	view := snapstore.NewID() + "-view"
 	mounts, err := sn.View(ctx, view, id, r.activeLabels("view"))
 	if err != nil {
-		return nil, engineError("look at a layer", err)
+		return engineError("look at a layer", err)
 	}
-	defer func() {
-		r.undo(ctx, "remove view", func(ctx context.Context) error { return r.removeLayer(ctx, sn, view) })
-	}()
+	defer r.undo(ctx, "remove view", func(ctx context.Context) error { return r.removeLayer(ctx, sn, view) })
 	if dirs := lowerDirs(mounts); dirs != nil {
-		return dirs, nil
+		return use(dirs)
 	}
 	if len(mounts) == 1 && mounts[0].Type == "bind" {
-		return []string{mounts[0].Source}, nil
+		return use([]string{mounts[0].Source})
 	}
 	_, err = upperDir(mounts)
-	return nil, err
+	return err
 }
 
 // stackOfActive are the directories of a container's root filesystem as it is.

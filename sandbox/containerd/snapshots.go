@@ -3,7 +3,6 @@ package containerd
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -65,12 +64,4 @@ func (r *Runtime) step(what string) {
 	if r.opts.Step != nil {
 		r.opts.Step(what)
 	}
-}
-
-func (r *Runtime) ExportSnapshot(ctx context.Context, bot sandbox.Bot, name sandbox.SnapshotName, w io.Writer) error {
-	return sandbox.ErrUnsupported
-}
-
-func (r *Runtime) ImportSnapshot(ctx context.Context, bot sandbox.Bot, name sandbox.SnapshotName, tar io.Reader) (sandbox.Snapshot, error) {
-	return sandbox.Snapshot{}, sandbox.ErrUnsupported
 }

@@ -43,7 +43,7 @@ func Build(imageEnv []string, s sandbox.Spec, p Paths, ids idmap.Range, h Host) 
 		Version:  version,
 		Root:     &specs.Root{Path: "rootfs"},
 		Hostname: string(s.Ref.ID),
-		Process:  process(mergeEnv(imageEnv, s.Env), h),
+		Process:  process(Environment(imageEnv, s.Env), h),
 		Mounts:   append(systemMounts(s.Limits), ourMounts(p)...),
 		Linux: &specs.Linux{
 			CgroupsPath:   p.Cgroup,
@@ -82,8 +82,8 @@ func process(env []string, h Host) *specs.Process {
 	}
 }
 
-// mergeEnv puts asked over image, sorted by name behind the image's own order.
-func mergeEnv(image []string, asked map[string]string) []string {
+// Environment puts asked over image, sorted by name behind the image's own order.
+func Environment(image []string, asked map[string]string) []string {
 	env := make([]string, 0, len(image)+len(asked)+1)
 	hasPath := false
 	for _, kv := range image {

@@ -81,7 +81,7 @@ func TestMergeEnv(t *testing.T) {
 		{[]string{"A=1"}, map[string]string{"PATH": "/y"}, []string{"A=1", "PATH=/y"}},
 		{[]string{"=broken", "B"}, nil, []string{"B", defaultPath}},
 	} {
-		if diff := cmp.Diff(c.want, mergeEnv(c.image, c.asked)); diff != "" {
+		if diff := cmp.Diff(c.want, Environment(c.image, c.asked)); diff != "" {
 			t.Errorf("%v with %v: %s", c.image, c.asked, diff)
 		}
 	}
