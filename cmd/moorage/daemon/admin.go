@@ -27,13 +27,13 @@ type Info struct {
 
 // Event is one line of an answer that takes long: progress, then one of the others.
 type Event struct {
-	Done      int64              `json:"done,omitempty"`
-	Total     int64              `json:"total,omitempty"`
-	What      string             `json:"what,omitempty"`
-	Images    []sandbox.Image    `json:"images,omitempty"`
-	Snapshots []sandbox.Snapshot `json:"snapshots,omitempty"`
-	Error     string             `json:"error,omitempty"`
-	End       bool               `json:"end,omitempty"`
+	Done      int64           `json:"done,omitempty"`
+	Total     int64           `json:"total,omitempty"`
+	What      string          `json:"what,omitempty"`
+	Images    []sandbox.Image `json:"images,omitempty"`
+	Snapshots []snapshot      `json:"snapshots,omitempty"`
+	Error     string          `json:"error,omitempty"`
+	End       bool            `json:"end,omitempty"`
 }
 
 // admin is the operator's API.

@@ -18,6 +18,25 @@ const (
 	trailerError = "Moorage-Error"
 )
 
+// snapshot is one as it is sent: a Spec's JSON does not say whose it is.
+type snapshot struct {
+	sandbox.Snapshot
+	Container sandbox.ContainerID
+}
+
+func asSent(all ...sandbox.Snapshot) []snapshot {
+	sent := make([]snapshot, len(all))
+	for i, sn := range all {
+		sent[i] = snapshot{sn, sn.Spec.Ref.ID}
+	}
+	return sent
+}
+
+func (s snapshot) received() sandbox.Snapshot {
+	s.Spec.Ref = sandbox.Ref{Bot: s.Bot, ID: s.Container}
+	return s.Snapshot
+}
+
 // snapshotOf reads which snapshot of which bot a request means. The name may be
 // left out where all are meant.
 func snapshotOf(r *http.Request) (sandbox.Bot, sandbox.SnapshotName, error) {
@@ -37,7 +56,7 @@ func (a *admin) listSnapshots(w http.ResponseWriter, r *http.Request) {
 			return Event{}, err
 		}
 		all, err := a.manager.ListSnapshots(r.Context(), bot, "", "")
-		return Event{Snapshots: all}, err
+		return Event{Snapshots: asSent(all...)}, err
 	})
 }
 
@@ -48,7 +67,7 @@ func (a *admin) deleteSnapshot(w http.ResponseWriter, r *http.Request) {
 			return Event{}, err
 		}
 		sn, err := a.manager.DeleteSnapshot(r.Context(), bot, name)
-		return Event{Snapshots: []sandbox.Snapshot{sn}}, err
+		return Event{Snapshots: asSent(sn)}, err
 	})
 }
 
@@ -59,7 +78,7 @@ func (a *admin) importSnapshot(w http.ResponseWriter, r *http.Request) {
 			return Event{}, err
 		}
 		sn, err := a.manager.ImportSnapshot(r.Context(), bot, name, r.Body)
-		return Event{Snapshots: []sandbox.Snapshot{sn}}, err
+		return Event{Snapshots: asSent(sn)}, err
 	})
 }
 
@@ -85,7 +104,11 @@ func snapshotPath(what string, bot sandbox.Bot, name sandbox.SnapshotName) strin
 // Snapshots lists a bot's snapshots.
 func (a *Admin) Snapshots(ctx context.Context, bot sandbox.Bot) ([]sandbox.Snapshot, error) {
 	end, err := a.stream(ctx, "GET", snapshotPath("", bot, ""), nil, nil)
-	return end.Snapshots, err
+	all := make([]sandbox.Snapshot, len(end.Snapshots))
+	for i, sn := range end.Snapshots {
+		all[i] = sn.received()
+	}
+	return all, err
 }
 
 // DeleteSnapshot deletes one and returns what it was.
@@ -106,7 +129,7 @@ func (a *Admin) oneSnapshot(ctx context.Context, path string, body io.Reader) (s
 	if len(end.Snapshots) != 1 {
 		return sandbox.Snapshot{}, fmt.Errorf("read the server's answer: it has %d snapshots; see %s", len(end.Snapshots), a.dirs.Log())
 	}
-	return end.Snapshots[0], nil
+	return end.Snapshots[0].received(), nil
 }
 
 // ExportSnapshot writes one as an image tar. After an error what was written is
