@@ -26,7 +26,7 @@
 //   - [Patch]: a change of a text file as a unified diff.
 //   - [Merge]: several layers become one that shows the same.
 //   - [WriteTar] and [ReadTar]: a layer as an OCI layer tar, a plain directory as
-//     a tar and back.
+//     a tar, and both back.
 //
 // # Trust
 //

@@ -26,10 +26,16 @@ type ReadOptions struct {
 	// Devices allows character and block devices; else only the number 0:0, which
 	// is no device's. In a bot's data they would be the host's.
 	Devices bool
+	// Layer: it is the tar of a layer, and dst becomes that layer: .wh. files are
+	// whiteouts and opaque directories. Attributes of overlayfs are refused.
+	Layer bool
 }
 
-// ReadTar unpacks what WriteTar wrote of a plain directory into the empty
-// directory dst. Names that are absolute, have "..", lead through symbolic links
+// keptMax is the most bytes of the names and attributes of directories, which are
+// in memory until the end.
+const keptMax = 256 << 20
+
+// ReadTar unpacks what WriteTar wrote into the empty directory dst. Names that are absolute, have "..", lead through symbolic links
 // or are not below the prefix, hard links to what is not in it, an entry twice
 // and anything too large are refused: ErrTar, ErrLimit. Attributes that the file
 // system does not have are an error. Nothing is synced. After an error, a part
@@ -44,7 +50,7 @@ func ReadTar(ctx context.Context, r io.Reader, dst string, o ReadOptions) error 
 	}
 	defer l.close()
 	o.Prefix = strings.Trim(path.Clean("/"+o.Prefix), "/")
-	t := &tarReader{ctx: ctx, o: o, tr: tar.NewReader(r), to: l, fd: -1, dirs: map[string]attributes{}}
+	t := &tarReader{ctx: ctx, o: o, tr: tar.NewReader(r), to: l, fd: -1, dirs: map[string]attributes{}, opaque: map[string]bool{}}
 	defer t.close()
 	if err := t.whole(); err != nil {
 		return fmt.Errorf("unpack tar: %w", err)
@@ -60,6 +66,8 @@ type tarReader struct {
 	entries int
 	bytes   int64
 	dirs    map[string]attributes // given when all is in place
+	kept    int                   // bytes of dirs
+	opaque  map[string]bool       // directories of a layer
 	buf     []byte
 
 	fd     int // of the directory at parent, -1 if none is open
@@ -117,11 +125,14 @@ func (t *tarReader) entry(h *tar.Header) error {
 	if err := t.count(h); err != nil {
 		return err
 	}
+	if t.o.Layer && strings.HasPrefix(path.Base(h.Name), whiteoutPrefix) {
+		return t.sign(h)
+	}
 	at, above, err := tarPath(h.Name, t.o.Prefix)
 	if err != nil || above && h.Typeflag == tar.TypeDir {
 		return err
 	}
-	a, err := attributesOf(h)
+	a, err := t.attributes(h)
 	if err != nil {
 		return err
 	}
@@ -130,8 +141,7 @@ func (t *tarReader) entry(h *tar.Header) error {
 		if err := t.mkdir(at); err != nil && !(had && errors.Is(err, unix.EEXIST)) {
 			return err
 		}
-		t.dirs[at] = a
-		return nil
+		return t.keep(at, a)
 	}
 	if at == "" {
 		return fmt.Errorf("%w: the top is no directory", ErrTar)
@@ -141,6 +151,48 @@ func (t *tarReader) entry(h *tar.Header) error {
 		return err
 	}
 	return t.make(h, place{dir: t.fd, name: name}, a)
+}
+
+// keep notes what a directory gets at the end.
+func (t *tarReader) keep(dir string, a attributes) error {
+	t.kept += len(dir)
+	for _, x := range a.xattrs {
+		t.kept += len(x.name) + len(x.value)
+	}
+	if t.kept > keptMax {
+		return fmt.Errorf("%w: directories with more than %d bytes of names and attributes", ErrLimit, keptMax)
+	}
+	t.dirs[dir] = a
+	return nil
+}
+
+// sign makes what a .wh. file of a layer stands for.
+func (t *tarReader) sign(h *tar.Header) error {
+	dir, base := path.Split(h.Name)
+	if base == whiteoutOpaque {
+		at, above, err := tarPath(dir, t.o.Prefix)
+		if err == nil && (above || at == "") {
+			err = fmt.Errorf("%w: the top cannot be opaque", ErrTar)
+		}
+		if err == nil {
+			err = t.enter(at)
+		}
+		t.opaque[at] = true
+		return err
+	}
+	hidden := strings.TrimPrefix(base, whiteoutPrefix)
+	at, above, err := tarPath(dir+hidden, t.o.Prefix)
+	if err == nil && (above || hidden == "" || h.Typeflag != tar.TypeReg) {
+		err = fmt.Errorf("%w: it deletes nothing that can be", ErrTar)
+	}
+	if err != nil {
+		return err
+	}
+	parent, name := split(at)
+	if err := t.enter(parent); err != nil {
+		return err
+	}
+	return t.made(unix.Mknodat(t.fd, name, unix.S_IFCHR, 0))
 }
 
 // enter opens the directory in which something comes, and makes it if need be.
@@ -158,7 +210,9 @@ func (t *tarReader) enter(dir string) error {
 			return fmt.Errorf("%w: more than %d entries", ErrLimit, t.o.MaxEntries)
 		}
 		omit := unix.Timespec{Nsec: unix.UTIME_OMIT}
-		t.dirs[dir] = attributes{mode: 0o755, times: [2]unix.Timespec{omit, omit}}
+		if err := t.keep(dir, attributes{mode: 0o755, times: [2]unix.Timespec{omit, omit}}); err != nil {
+			return err
+		}
 		return t.enter(dir)
 	}
 	if gone(err) {
@@ -319,13 +373,29 @@ func (t *tarReader) finish() error {
 		if err != nil {
 			return fmt.Errorf("%.200q: %w", at, err)
 		}
-		err = t.dirs[at].give(place{dir: fd, name: "."})
+		a := t.dirs[at]
+		if t.opaque[at] {
+			a.xattrs = append(a.xattrs, xattr{xattrOpaque, []byte{'y'}})
+		}
+		err = a.give(place{dir: fd, name: "."})
 		unix.Close(fd)
 		if err != nil {
 			return fmt.Errorf("%.200q: %w", at, err)
 		}
 	}
 	return nil
+}
+
+// attributes takes them out of a header, and refuses what would be a sign to
+// overlayfs.
+func (t *tarReader) attributes(h *tar.Header) (attributes, error) {
+	a, err := attributesOf(h)
+	for _, x := range a.xattrs {
+		if t.o.Layer && ofOverlay(x.name) {
+			return a, fmt.Errorf("%w: attribute %.300q", ErrTar, x.name)
+		}
+	}
+	return a, err
 }
 
 // attributesOf takes them out of a header.

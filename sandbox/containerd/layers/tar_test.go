@@ -82,7 +82,7 @@ func TestPlainTar(t *testing.T) {
 	})
 }
 
-// A layer's tar makes, by containerd, a layer that shows the same.
+// A layer's tar makes, by containerd and by ReadTar, a layer that shows the same.
 func TestLayerTar(t *testing.T) {
 	needRoot(t)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -95,6 +95,16 @@ func TestLayerTar(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
+		back := h.dir("back")
+		b = writeTar(rt, h.layers[top], TarOptions{Top: true})
+		if err := ReadTar(context.Background(), bytes.NewReader(b), back, ReadOptions{MaxBytes: 1 << 30, MaxEntries: 1 << 20, Devices: true, Layer: true}); err != nil {
+			rt.Fatal(err)
+		}
+		h.mounted(append([]string{back}, h.topFirst(top-1)...), "", func(root string) {
+			if d := cmp.Diff(withoutSockets(h.trees[top]), withoutSockets(readTree(root))); d != "" {
+				rt.Fatalf("after the tar was read (-want +got):\n%s", d)
+			}
+		})
 		h.mounted(append([]string{dst}, h.topFirst(top-1)...), "", func(root string) {
 			want, got := applicable(h.trees[top]), applicable(readTree(root))
 			if d := cmp.Diff(want, got); d != "" {
@@ -161,6 +171,35 @@ func TestHostileTar(t *testing.T) {
 			}
 			outside(t, base)
 		})
+	}
+}
+
+// A layer's tar has signs of its own that lead nowhere else.
+func TestHostileLayerTar(t *testing.T) {
+	needRoot(t)
+	redirect := tar.Header{Name: "d/", Typeflag: tar.TypeDir, PAXRecords: map[string]string{xattrRecord + xattrRedirect: "/etc"}}
+	for name, b := range map[string][]byte{
+		"whiteout above":   tarOf(tar.Header{Name: "../.wh.x"}),
+		"whiteout of dots": tarOf(tar.Header{Name: ".wh..."}),
+		"of nothing":       tarOf(tar.Header{Name: ".wh."}),
+		"of a whiteout":    tarOf(tar.Header{Name: ".wh..wh.x"}),
+		"of another type":  tarOf(tar.Header{Name: ".wh.x", Typeflag: tar.TypeDir}),
+		"opaque top":       tarOf(tar.Header{Name: ".wh..wh..opq"}),
+		"opaque file":      tarOf(tar.Header{Name: "x"}, tar.Header{Name: "x/.wh..wh..opq"}),
+		"opaque above":     tarOf(tar.Header{Name: "../.wh..wh..opq"}),
+		"through a link":   tarOf(tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "../.."}, tar.Header{Name: "l/.wh.x"}),
+		"twice":            tarOf(tar.Header{Name: "x"}, tar.Header{Name: ".wh.x"}),
+		"redirect":         tarOf(redirect),
+	} {
+		base := t.TempDir()
+		dst := filepath.Join(base, "d", "dst")
+		os.MkdirAll(dst, 0o755)
+		os.WriteFile(filepath.Join(base, "secret"), nil, 0o600)
+		err := ReadTar(t.Context(), bytes.NewReader(b), dst, ReadOptions{MaxBytes: 5 << 10, MaxEntries: 8, Layer: true})
+		if !errors.Is(err, ErrTar) {
+			t.Errorf("%s: %v, want %v", name, err, ErrTar)
+		}
+		outside(t, base)
 	}
 }
 

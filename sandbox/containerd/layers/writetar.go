@@ -20,9 +20,14 @@ type TarOptions struct {
 	Prefix string
 	// Plain: the directory is no layer; see OpenPlain.
 	Plain bool
+	// Top: the attributes of the top directory are in it too, as those of "./".
+	// Most who apply layers ignore that; ReadTar does not. Plain and Prefix have it
+	// anyway.
+	Top bool
 	// Skipped is told what a tar cannot have: sockets; names that begin with
 	// ".wh.", which would delete others; attributes with "=" in their names. Nil:
-	// sockets are left out, for the others it is an error.
+	// sockets are left out, for the others it is an error. Where a layer has a
+	// socket, its tar has a whiteout.
 	Skipped func(path, reason string)
 }
 
@@ -30,8 +35,7 @@ type TarOptions struct {
 // as .wh. files, in PAX format with nanoseconds, extended attributes but those of
 // overlayfs, numeric owners, hard links, devices, FIFOs. The same layer gives the
 // same bytes, a name sorted before another comes before it. The attributes of
-// the top directory are in it only with Prefix or Plain; whoever applies layers
-// ignores them anyway. Holes of files are written as zeros. The layer must not
+// the top directory are in it only with Prefix, Plain or Top. Holes of files are written as zeros. The layer must not
 // change meanwhile.
 //
 // containerd's pkg/archive is not used for it: it cuts times to seconds, of
@@ -67,7 +71,7 @@ type tarWriter struct {
 func (t *tarWriter) whole(top *node) error {
 	p := top.parts[0]
 	defer p.close()
-	if t.o.Plain || t.o.Prefix != "" {
+	if t.o.Plain || t.o.Top || t.o.Prefix != "" {
 		if _, err := p.open(); err != nil {
 			return err
 		}
@@ -166,6 +170,9 @@ func (t *tarWriter) entry(p *part, name string, st *unix.Stat_t) error {
 	case unix.S_IFSOCK:
 		if t.o.Skipped != nil {
 			t.o.Skipped(at, "it is a socket")
+		}
+		if !t.o.Plain { // what it hides stays hidden
+			return t.marker(join(p.path, whiteoutPrefix+name))
 		}
 		return nil
 	case unix.S_IFDIR:
