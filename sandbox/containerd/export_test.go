@@ -25,6 +25,7 @@ import (
 
 	"moorage/sandbox"
 	"moorage/sandbox/containerd/imagetar"
+	"moorage/sandbox/containerd/layers"
 	"moorage/sandbox/copier/treetest"
 	"moorage/sandbox/sandboxtest"
 )
@@ -267,12 +268,14 @@ func TestExportManyLayers(t *testing.T) {
 		for _, name := range []sandbox.SnapshotName{"many", "few"} {
 			e, err := x.snaps.Get(exportRef.Bot, name)
 			x.must(err)
-			side, err := x.snapshotSide(x.namespaced(t.Context()), x.client.SnapshotService("overlayfs"), e)
+			dirs, err := x.stackOf(x.namespaced(t.Context()), x.client.SnapshotService("overlayfs"), e.ID)
 			x.must(err)
-			if _, err := side.root.Lookup(path); (err == nil) != (path != "/none") {
+			root, err := layers.OpenStack(dirs...)
+			x.must(err)
+			if _, err := root.Lookup(path); (err == nil) != (path != "/none") {
 				t.Errorf("%s in %s: %v", path, name, err)
 			}
-			side.close()
+			root.Close()
 		}
 	}
 }
