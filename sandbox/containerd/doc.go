@@ -22,6 +22,7 @@
 //	<Root>/agent/<hash>/     the agent's binary, bound at /.moorage/agent
 //	<Root>/spool/<key>/      output of commands, bound at /.moorage/spool
 //	<DataRoot>/bots/<bot>/   the bot's data, bound at each of DataMounts
+//	<DataRoot>/<instance>/   trees of snapshots, data of forks (package snapstore)
 //	<DataRoot>/projects/<n>  a link that is no path: the bot whose project quota n is
 //	<Run>/c/<key>/           agent.sock, the directory bound read-only at /.moorage/run
 //	<Run>/m/<key>            a root filesystem, mounted for a moment by Create and Start
@@ -51,7 +52,7 @@
 //
 // # Disk
 //
-// Where the file system has project quotas each bot has a project (disk.go), to
+// Where the file system has project quotas each bot has a project (package quota), to
 // which its data and its containers' writable layers belong, also those of
 // snapshots: MaxDisk limits them together. The image's layers are nobody's. A bot
 // that has used up its share gets ENOSPC inside and can delete; its containers
@@ -62,6 +63,37 @@
 // New checks and prepares, Open adopts what runs and removes what was left half
 // done, Close stops listening and waits; tasks go on. Each running task has one
 // goroutine that waits for its end and one that accepts at its door.
+//
+// # Snapshots
+//
+// A snapshot is a committed layer and a tree of data (package snapstore). It is
+// taken in one of two ways (take.go):
+//
+//   - of a container that is stopped, or in which nothing but its agent runs, by
+//     commit (commit.go). An empty layer is committed beforehand, its directory then
+//     exchanged with the active layer's, and the container gets a next active layer
+//     on it; if it runs, its root is swapped under the agent (package swaproot).
+//     That takes as long for a million files as for one.
+//   - of any other, by copy (copyway.go): one pass of the copier while it runs,
+//     another one while its cgroups are frozen, for what has changed.
+//
+// The data is copied in the same two passes, from the newest snapshot of the same
+// data what has not changed. All that share the data are still for the second.
+//
+// The layers of ours under an active one are merged into one when there are
+// maxOwnLayers (layer.go), before the container has to stand still. A layer whose
+// snapshot is deleted stays, unlisted, while something stands on it.
+//
+// A change that has several steps writes a journal into a label of its container
+// first (journal.go). Whoever finds one, be it Open, Start or the next change,
+// finishes the change or undoes it (recovered). A commit is undone before the
+// exchange and finished after it; a restore from the moment on at which its journal
+// says that all is prepared. What has no journal, as a copy, a fork or an import,
+// counts from its last step, and is swept away by Open without it.
+//
+// What overlayfs makes of it: a directory that a snapshot has made part of a lower
+// layer cannot be renamed by rename(2) (EXDEV, as one of an image); mv and fs_move
+// copy it. The data is no overlay and knows nothing of that.
 //
 // # Export and import
 //

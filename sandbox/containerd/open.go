@@ -27,7 +27,7 @@ import (
 // be removed is logged.
 func (r *Runtime) Open(ctx context.Context) error {
 	ctx = r.namespaced(ctx)
-	if err := r.openDisk(); err != nil {
+	if err := r.disk.Open(); err != nil {
 		return fmt.Errorf("open runtime: %w", err)
 	}
 	all, err := r.loadAll(ctx, "")

@@ -23,6 +23,7 @@ import (
 	"moorage/sandbox/containerd/idmap"
 	"moorage/sandbox/containerd/image"
 	"moorage/sandbox/containerd/ocispec"
+	"moorage/sandbox/containerd/quota"
 	"moorage/sandbox/containerd/snapstore"
 )
 
@@ -63,8 +64,7 @@ type Runtime struct {
 
 	hosts sync.Map // chain ids of images that have an /etc/hosts
 
-	limited  sync.Map // projectOn: those whose limit this process has set
-	mounting sync.Map // by bot: *sync.Mutex, held while its limit is raised for a mount
+	disk *quota.Projects
 
 	mu     sync.Mutex
 	slots  map[string]*slot // by key
@@ -110,6 +110,7 @@ func New(c *client.Client, o Options) (*Runtime, error) {
 	if err := r.snaps.Prepare(); err != nil {
 		return nil, fmt.Errorf("open runtime: %w", err)
 	}
+	r.disk = quota.NewProjects(quota.Options{Root: o.DataRoot, Dir: r.projectsDir(), Seed: r.instance, Most: o.MaxDisk, Log: o.Log})
 	r.ctx, r.cancel = context.WithCancel(namespaces.WithNamespace(context.Background(), o.Namespace))
 	return r, nil
 }
@@ -288,4 +289,9 @@ func (r *Runtime) Connect(ctx context.Context, ref sandbox.Ref) (io.ReadWriteClo
 		return nil, err
 	}
 	return nil, fmt.Errorf("connect to %s: %w", ref, sandbox.ErrNotRunning)
+}
+
+// limitDisk makes new directories count for the bot's share of the disk.
+func (r *Runtime) limitDisk(bot sandbox.Bot, dirs ...string) error {
+	return r.disk.Limit(string(bot), dirs...)
 }

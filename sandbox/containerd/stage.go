@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -65,7 +66,7 @@ func (r *Runtime) detached(ctx context.Context, key string, rec record) (*os.Fil
 	if err := r.limitDisk(rec.Spec.Ref.Bot, dirs...); err != nil {
 		return nil, err
 	}
-	defer r.roomToMount(rec.Spec.Ref.Bot, dirs)()
+	defer r.disk.RoomToMount(string(rec.Spec.Ref.Bot), dirs)()
 	return rootmount.Detached(mounts, m, r.mountDir(key)+".ids")
 }
 
@@ -151,4 +152,19 @@ func removeDir(dir string) error {
 		return fmt.Errorf("remove directory: %w", err)
 	}
 	return nil
+}
+
+// writable are the directories of an overlay to which it writes.
+func writable(mounts []mount.Mount) []string {
+	var dirs []string
+	for _, m := range mounts {
+		for _, o := range m.Options {
+			for _, key := range []string{"upperdir=", "workdir="} {
+				if dir, ok := strings.CutPrefix(o, key); ok {
+					dirs = append(dirs, dir)
+				}
+			}
+		}
+	}
+	return dirs
 }
