@@ -383,3 +383,25 @@ func runChild(dir string) int {
 	fmt.Println(task.Pid())
 	select {}
 }
+
+// A shim that a killed server had just started, of which containerd knows nothing
+// when it starts again, is not in the way of the next one.
+func TestShimWithoutTask(t *testing.T) {
+	f := newFixture(t, engines[0])
+	f.create(ref)
+	f.connect(ref)
+	shim := f.shimPID(ref)
+	f.close()
+	bundle := filepath.Join(f.opts.Run, "containerd/io.containerd.runtime.v2.task", f.Runtime.opts.Namespace, keyOf(f.instance, ref))
+	if err := os.Remove(filepath.Join(bundle, "shim-binary-path")); err != nil {
+		t.Fatal(err)
+	}
+	f.open()
+	if err := f.Start(context.Background(), ref); err != nil {
+		t.Fatal(err)
+	}
+	f.connect(ref)
+	if now := f.shimPID(ref); now == shim {
+		t.Error("it has the shim of before")
+	}
+}

@@ -1,7 +1,6 @@
 package containerd
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -117,25 +116,42 @@ func (r *Runtime) purge(ctx context.Context, key string) {
 	}
 }
 
-// killShim kills the container's shim, which is known by its arguments alone:
-// containerd clears up when its connection to it is gone.
+// killShim kills the container's shim. containerd clears up when its connection to
+// it is gone.
 func (r *Runtime) killShim(key string) {
-	want := []byte("\x00-namespace\x00" + r.opts.Namespace + "\x00-id\x00" + key + "\x00")
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return
+	for _, pid := range r.shims()[key] {
+		r.log.Warn("kill a shim that does not do what it is told", "key", key, "pid", pid)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
+}
+
+// killLost kills the shim of a container that has no task: a server was killed
+// while it started that shim, and containerd does not know of it. The next one
+// would find its socket, and take it for its own.
+func (r *Runtime) killLost(key string, shims map[string][]int) {
+	for _, pid := range shims[key] {
+		r.log.Warn("kill a shim that was left without a task", "key", key, "pid", pid)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// shims are the processes that are shims of this namespace, which are known by
+// their arguments alone, by the key of their container.
+func (r *Runtime) shims() map[string][]int {
+	found := map[string][]int{}
+	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		args, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		if err == nil && bytes.Contains(args, want) {
-			r.log.Warn("kill a shim that does not do what it is told", "key", key, "pid", pid)
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+		args, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline")) // it may have ended
+		_, rest, ok := strings.Cut(string(args), "\x00-namespace\x00"+r.opts.Namespace+"\x00-id\x00")
+		if key, _, ended := strings.Cut(rest, "\x00"); ok && ended {
+			found[key] = append(found[key], pid)
 		}
 	}
+	return found
 }
 
 // pause waits for d, or until ctx ends.

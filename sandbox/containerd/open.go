@@ -38,8 +38,9 @@ func (r *Runtime) Open(ctx context.Context) error {
 	loaded := r.loadSnapshots(ctx, all)
 	keep := kept{keys: map[string]bool{}, layers: map[string]bool{}, ids: map[string]bool{}}
 	r.thawCgroups("m-*") // a server was killed in the middle of a snapshot
+	shims := r.shims()
 	for _, c := range all {
-		if err := r.adopt(ctx, c); err != nil {
+		if err := r.adopt(ctx, c, shims); err != nil {
 			r.log.Error("adopt container", "key", c.ID, "err", err)
 		}
 		r.keep(ctx, &keep, c)
@@ -102,8 +103,9 @@ func (r *Runtime) loadSnapshots(ctx context.Context, all []containers.Container)
 	return err
 }
 
-// adopt opens the door of a task that runs, and removes one that has ended.
-func (r *Runtime) adopt(ctx context.Context, c containers.Container) error {
+// adopt opens the door of a task that runs, and removes one that has ended. shims
+// are those that run.
+func (r *Runtime) adopt(ctx context.Context, c containers.Container, shims map[string][]int) error {
 	s, err := r.acquire(ctx, c.ID)
 	if err != nil {
 		return err
@@ -121,6 +123,7 @@ func (r *Runtime) adopt(ctx context.Context, c containers.Container) error {
 	}
 	task, err := r.task(ctx, c.ID)
 	if errdefs.IsNotFound(err) {
+		r.killLost(c.ID, shims)
 		return r.clear(ctx, c.ID)
 	}
 	if err != nil {
