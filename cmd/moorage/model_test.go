@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -20,10 +21,19 @@ import (
 )
 
 var (
-	modelRuns  = flag.Int("model.runs", 3, "runs of TestModel")
-	modelSteps = flag.Int("model.steps", 200, "steps of each run of TestModel")
+	modelRuns  = flag.Int("model.runs", 0, "runs of TestModel with 200 steps each (default 3 short ones)")
+	modelSteps = flag.Int("model.steps", 0, "steps of each run of TestModel instead")
 	modelSeed  = flag.Uint64("model.seed", 0, "seed of the first run of TestModel; those after it count on")
 )
+
+// modelLength is how many runs are made, and of how many steps.
+func modelLength() (runs, steps int) {
+	runs, steps = 3, 40
+	if *modelRuns > 0 {
+		runs, steps = *modelRuns, 200
+	}
+	return runs, cmp.Or(*modelSteps, steps)
+}
 
 // TestModel takes random steps on a real server and compares all files with a
 // model of the trees: changes of files by tools and by programs, snapshots of
@@ -33,12 +43,12 @@ var (
 // A failure tells the seed; with -model.seed it gives the same choices again,
 // though not always the same moments.
 func TestModel(t *testing.T) {
-	for n := range *modelRuns {
+	runs, steps := modelLength()
+	for n := range runs {
 		seed := *modelSeed + uint64(n)
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			needRoot(t)
-			w := newModelWorld(t, seed)
-			w.run()
+			newModelWorld(t, seed).run(steps)
 		})
 	}
 }
@@ -46,11 +56,12 @@ func TestModel(t *testing.T) {
 // modelWorld is a server, its bots and what has been done.
 type modelWorld struct {
 	instance
-	t    *testing.T
-	seed uint64
-	rng  *rand.Rand
-	loop bool
-	bots []*modelBot
+	t      *testing.T
+	seed   uint64
+	rng    *rand.Rand
+	loop   bool
+	length int // in steps
+	bots   []*modelBot
 
 	mu     sync.Mutex
 	steps  []string
@@ -100,16 +111,17 @@ func (w *modelWorld) check(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatalf("after these steps:\n%s\n%v\nAgain: go test ./cmd/moorage -run TestModel -model.runs=1 -model.seed=%d -model.steps=%d",
-			strings.Join(w.steps, "\n"), err, w.seed, *modelSteps)
+			strings.Join(w.steps, "\n"), err, w.seed, w.length)
 	}
 }
 
-func (w *modelWorld) run() {
+func (w *modelWorld) run(steps int) {
+	w.length = steps
 	for _, b := range w.bots {
 		w.check(b.run(b.createOp()))
 	}
 	begun := time.Now()
-	for n := 0; n < *modelSteps; n += len(w.bots) {
+	for n := 0; n < steps; n += len(w.bots) {
 		w.check(w.step())
 	}
 	w.say("the end")
@@ -293,7 +305,7 @@ func (w *modelWorld) nothingLeft() {
 	left := func() (all []string) {
 		for _, dir := range []string{
 			w.Run + "/c", w.Run + "/m", w.Run + "/d", w.Run + "/runc/*", w.Run + "/containerd/io.containerd.runtime.v2.task/*",
-			root + "/spool", root + "/data/bots", root + "/data/*/snapshots", root + "/data/*/own", root + "/data/*/tmp",
+			root + "/spool", root + "/data/*/snapshots", root + "/data/*/own", root + "/data/*/tmp",
 			root + "/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots",
 		} {
 			found, _ := filepath.Glob(dir + "/*")
@@ -305,6 +317,14 @@ func (w *modelWorld) nothingLeft() {
 		all := left()
 		return len(all) == 1 && strings.HasSuffix(all[0], "/snapshots/1") // the image's layer
 	}, func() string { return "left, besides the image's layer: " + strings.Join(left(), "\n") })
+	if keep := os.Getenv("MODEL_KEEP"); keep != "" && w.t.Failed() {
+		w.instance.run("stop")
+		os.MkdirAll(keep, 0o755)
+		for _, f := range []string{"/containerd/io.containerd.metadata.v1.bolt/meta.db", "/containerd/io.containerd.snapshotter.v1.overlayfs/metadata.db"} {
+			b, _ := os.ReadFile(root + f)
+			os.WriteFile(keep+"/"+filepath.Base(f), b, 0o644)
+		}
+	}
 	for _, b := range w.bots {
 		_ = b.cl.Close()
 		if b.other != nil {

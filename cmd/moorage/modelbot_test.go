@@ -57,7 +57,7 @@ type feeder struct {
 // a state has from one moment.
 const (
 	writerDir    = "w"
-	writerScript = `mkdir -p /root/w /data/w; for p in /proc/[0-9]*; do p=${p#/proc/}; [ $p = $$ ] || ! grep -q MODELWRITER /proc/$p/cmdline || kill -9 $p; done 2>/dev/null
+	writerScript = `mkdir -p /root/w /data/w; for p in /proc/[0-9]*; do p=${p#/proc/}; [ $p = $$ ] || ! grep -q MODELWRITER /proc/$p/cmdline || kill -9 $p || true; done 2>/dev/null
 put() { echo $n > $1/$id.new && mv $1/$id.new $1/$id; }
 n=$(cat /root/w/$id /data/w/$id 2>/dev/null | sort -n | tail -n 1); n=$((n+1)); put /root/w; put /data/w; echo begun
 : MODELWRITER; while :; do n=$((n+1)); put /root/w; put /data/w; done`
@@ -369,7 +369,7 @@ func (b *modelBot) feed(c *modelContainer) error {
 // idle ends the container's processes.
 func (b *modelBot) idle(c *modelContainer) error {
 	b.say("%s: end its processes", c.id)
-	_, err := b.exec(c.id, `for p in /proc/[0-9]*; do p=${p#/proc/}; [ $p = 1 ] || [ $p = $$ ] || kill -9 $p; done 2>/dev/null; true`)
+	_, err := b.exec(c.id, `for p in /proc/[0-9]*; do p=${p#/proc/}; [ $p = 1 ] || [ $p = $$ ] || kill -9 $p || true; done 2>/dev/null`)
 	c.feeder = nil
 	return errors.Join(err, b.comparePairs(c))
 }

@@ -421,6 +421,9 @@ func (ch *change) do(root, data map[string]seen, isRoot bool) (broken int) {
 		ch.in[ch.name] = &m
 		broken++
 	}
+	if ch.in != nil && ch.in[ch.name].lower {
+		ch.in[ch.name].sparse = false // the kernel copies more than the data
+	}
 	ch.apply()
 	if ch.copied != "" {
 		part := ch.in.below(ch.copied)

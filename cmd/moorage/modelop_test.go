@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"moorage/cmd/moorage/session"
 )
@@ -311,6 +312,7 @@ func (b *modelBot) overlap() error {
 	}()
 	args := maps.Clone(ch.args)
 	args["container_id"] = c.id
+	time.Sleep(time.Duration(b.rng.IntN(20_000)) * time.Microsecond)
 	_, err := b.cl.Tool(ch.tool, args)
 	if err = errors.Join(err, <-taken); err != nil {
 		return err
