@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
@@ -23,7 +24,13 @@ type commitWay struct {
 
 	stageDir, oldDir, nextDir string
 	begun, done               bool
+
+	old  *os.File // the root before; nil if it was not swapped
+	size usage    // of the layer
 }
+
+// usage is what a layer has.
+type usage struct{ bytes, files int64 }
 
 func (w *commitWay) prepare(ctx context.Context) error {
 	k := w.k
@@ -39,8 +46,24 @@ func (w *commitWay) prepare(ctx context.Context) error {
 		Op: opCommit, ID: k.e.ID, Old: m.rec.snapshot, Next: snapshotName(m.key), Stage: k.e.ID + "-stage",
 		Name: k.e.Name, Origin: k.req.Origin, Note: k.req.Note, Parent: k.e.Record.Parent, Inode: inode(w.oldDir),
 	}
-	k.r.step("begin commit")
-	if err := k.r.begin(ctx, m.key, w.j); err != nil {
+	measured := make(chan error, 1)
+	go func() { measured <- w.measure(ctx) }() // while the disk is waited for
+	err = w.begin(ctx)
+	return errors.Join(err, <-measured)
+}
+
+// measure tells how large the layer is a moment before it is the snapshot's: of a
+// container that is quiet that is as good as at the moment itself.
+func (w *commitWay) measure(ctx context.Context) (err error) {
+	if w.size.bytes, w.size.files, err = copier.Usage(ctx, w.oldDir); err != nil {
+		return fmt.Errorf("measure the layer: %w", err)
+	}
+	return nil
+}
+
+func (w *commitWay) begin(ctx context.Context) error {
+	w.k.r.step("begin commit")
+	if err := w.k.r.begin(ctx, w.k.g.target.key, w.j); err != nil {
 		return err
 	}
 	w.begun = true
@@ -76,14 +99,15 @@ func (w *commitWay) ready() error {
 }
 
 // fix is in time what a quiet container has to wait for.
-func (w *commitWay) fix(ctx context.Context) error {
+func (w *commitWay) fix(ctx context.Context) (err error) {
 	k := w.k
 	k.r.step("exchange layers")
 	if err := exchange(w.oldDir, w.stageDir); err != nil {
 		return err
 	}
 	w.done = true
-	return k.r.moveOn(context.WithoutCancel(ctx), k.g.target, w.j, w.nextDir, w.stageDir)
+	w.old, err = k.r.moveOn(context.WithoutCancel(ctx), k.g.target, w.j, w.nextDir, w.stageDir)
+	return err
 }
 
 func (w *commitWay) finish(ctx context.Context) error {
@@ -91,17 +115,12 @@ func (w *commitWay) finish(ctx context.Context) error {
 	if err := k.r.snaps.SaveData(k.e.ID, k.data.Record()); err != nil {
 		k.r.log.Warn("keep record of the data", "err", err) // the next snapshot copies more
 	}
-	k.r.step("record next layer")
-	if err := k.r.recordNext(ctx, k.g.target, w.j); err != nil {
-		return err
+	if w.old != nil {
+		k.r.background(func() { w.old.Close() })
 	}
-	bytes, files, err := copier.Usage(ctx, w.stageDir)
-	if err != nil {
-		return fmt.Errorf("measure the layer: %w", err)
-	}
-	k.e.Record.RootBytes = bytes
-	k.e.Record.Files += files
-	return k.r.settle(ctx, k.g.target.key, w.j, k.e)
+	k.e.Record.RootBytes = w.size.bytes
+	k.e.Record.Files += w.size.files
+	return k.r.settle(ctx, k.g.target, w.j, k.e)
 }
 
 // undo leaves the container as it was; or, when its layer is the snapshot's
@@ -136,43 +155,38 @@ func (r *Runtime) prepareNext(ctx context.Context, sn snapshots.Snapshotter, m *
 // moveOn has the container stand on its next layer, whose directory is next; last
 // is the one that was exchanged. If it runs, its root is swapped under the agent;
 // should that fail it is killed, and starts on the next layer when it is needed.
-func (r *Runtime) moveOn(ctx context.Context, m *member, j journal, next, last string) error {
-	if err := copier.Attributes(next, last); err != nil {
-		return err
-	}
-	if m.pid == 0 {
-		return nil
+func (r *Runtime) moveOn(ctx context.Context, m *member, j journal, next, last string) (old *os.File, err error) {
+	if err := copier.Attributes(next, last); err != nil || m.pid == 0 {
+		return nil, err
 	}
 	r.step("swap root")
-	if err := r.swap(ctx, m, j.Next); err != nil {
+	if old, err = r.swap(ctx, m, j.Next); err != nil {
 		r.log.Warn("container has to start again", "bot", m.rec.Spec.Ref.Bot, "container", m.rec.Spec.Ref.ID, "why", err)
-		return r.stop(ctx, m.slot, m.key, 0)
+		return nil, r.stop(ctx, m.slot, m.key, 0)
 	}
-	return nil
+	return old, nil
 }
 
-// recordNext writes down that the container has its next layer. Until then a new
-// server takes it that what runs of it still has the layer before.
-func (r *Runtime) recordNext(ctx context.Context, m *member, j journal) error {
-	if err := r.setLabels(ctx, m.key, map[string]string{labelSnapshot: j.Next}); err != nil {
-		return err
-	}
-	m.rec.snapshot = j.Next
-	return nil
-}
-
-// settle lists the snapshot of a commit and ends it.
-func (r *Runtime) settle(ctx context.Context, key string, j journal, e snapstore.Entry) error {
+// settle lists the snapshot of a commit and ends it: the container is written down
+// to have its next layer. Until then a new server takes it that what runs of it
+// still has the layer before.
+func (r *Runtime) settle(ctx context.Context, m *member, j journal, e snapstore.Entry) error {
 	r.step("list snapshot")
 	if err := r.snaps.Publish(ctx, e); err != nil {
 		return err
 	}
 	r.step("end commit")
-	if err := r.conclude(ctx, key); err != nil {
+	if err := r.setLabels(ctx, m.key, map[string]string{labelSnapshot: j.Next, labelJournal: ""}); err != nil {
 		return err
 	}
+	m.rec.snapshot = j.Next
 	r.step("remove old layer")
-	return r.removeLayer(ctx, r.client.SnapshotService(e.Record.Spec.Snapshotter), j.Old)
+	r.background(func() {
+		r.undo(r.ctx, "remove old layer", func(ctx context.Context) error {
+			return r.removeLayer(ctx, r.client.SnapshotService(e.Record.Spec.Snapshotter), j.Old)
+		})
+	})
+	return nil
 }
 
 // recoverCommit finishes or undoes a commit that was cut short. The container's
@@ -187,16 +201,14 @@ func (r *Runtime) recoverCommit(ctx context.Context, m *member, j journal) error
 	if !done {
 		return errors.Join(r.snaps.RemoveTree(ctx, j.ID), r.dropStage(ctx, sn, m, j))
 	}
-	if m.rec.snapshot != j.Next {
-		if err := r.restand(ctx, sn, m, j); err != nil {
-			return err
-		}
+	if err := r.restand(ctx, sn, m, j); err != nil {
+		return err
 	}
 	e, err := r.entryOf(ctx, sn, m, j)
 	if err != nil {
 		return err
 	}
-	return r.settle(ctx, m.key, j, e)
+	return r.settle(ctx, m, j, e)
 }
 
 // restand kills what runs of the container and has it stand on its next layer.
@@ -213,10 +225,8 @@ func (r *Runtime) restand(ctx context.Context, sn snapshots.Snapshotter, m *memb
 	if err != nil {
 		return err
 	}
-	if err := r.moveOn(ctx, m, j, next, last); err != nil {
-		return err
-	}
-	return r.recordNext(ctx, m, j)
+	_, err = r.moveOn(ctx, m, j, next, last)
+	return err
 }
 
 // exchanged reports whether the snapshot's layer has the container's directory.

@@ -193,6 +193,19 @@ func (r *Runtime) Close() error {
 	return nil
 }
 
+// background does what nobody waits for, but Close.
+func (r *Runtime) background(f func()) {
+	r.mu.Lock()
+	closed := r.closed
+	if !closed {
+		r.work.Go(f)
+	}
+	r.mu.Unlock()
+	if closed {
+		f()
+	}
+}
+
 // namespaced puts containerd's namespace into a context.
 func (r *Runtime) namespaced(ctx context.Context) context.Context {
 	return namespaces.WithNamespace(ctx, r.opts.Namespace)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/containers"
@@ -53,13 +54,14 @@ func (r *Runtime) isQuiet(m *member) bool {
 	return err == nil
 }
 
-// swap puts a new active layer's filesystem under a running agent.
-func (r *Runtime) swap(ctx context.Context, m *member, active string) error {
+// swap puts a new active layer's filesystem under a running agent. old is to be
+// closed when the container goes on, see swaproot.Swap.
+func (r *Runtime) swap(ctx context.Context, m *member, active string) (old *os.File, err error) {
 	rec := m.rec
 	rec.snapshot = active
 	root, err := r.detached(ctx, m.key, rec)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer root.Close()
 	return swaproot.Swap(m.pid, root, m.rec.ids.Base)

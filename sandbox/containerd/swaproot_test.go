@@ -142,8 +142,12 @@ func (s *swapper) swap() (took time.Duration, err error) {
 	}
 	defer root.Close()
 	begun := time.Now()
-	err = swaproot.Swap(s.pid(ref), root, rec.ids.Base)
-	return time.Since(begun), err
+	old, err := swaproot.Swap(s.pid(ref), root, rec.ids.Base)
+	took = time.Since(begun)
+	if err == nil {
+		err = old.Close()
+	}
+	return took, err
 }
 
 // listing is a directory's files with their content, and when they were changed.

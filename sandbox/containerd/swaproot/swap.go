@@ -22,12 +22,21 @@ var ErrHalf = errors.New("the root filesystem is half replaced")
 // one, as what they are in the old one. That, and all else that can be known
 // beforehand, is checked before anything is changed. When a step fails all the
 // same, those before it are undone; if that fails too, the error wraps ErrHalf.
-func Swap(pid int, root *os.File, base uint32) error {
-	s := swap{pid: pid, root: int(root.Fd()), base: base}
-	if err := s.run(); err != nil {
-		return fmt.Errorf("replace root of process %d: %w", pid, err)
+//
+// old is a hold on the old root, to be closed as soon as nobody waits any more:
+// with it goes its mount, and an overlay that is unmounted syncs the whole file
+// system that its upper directory is on.
+func Swap(pid int, root *os.File, base uint32) (old *os.File, err error) {
+	s := swap{pid: pid, root: int(root.Fd()), base: base, old: -1}
+	err = s.run()
+	if s.old >= 0 {
+		old = os.NewFile(uintptr(s.old), "/")
 	}
-	return nil
+	if err != nil {
+		old.Close() // nil is no file, and no harm
+		return nil, fmt.Errorf("replace root of process %d: %w", pid, err)
+	}
+	return old, nil
 }
 
 // swap is one Swap.
@@ -95,9 +104,9 @@ func (s *swap) inside(ns int) (err error) {
 		return err
 	}
 	if s.old, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		s.old = -1
 		return fmt.Errorf("open old root: %w", err)
 	}
-	defer unix.Close(s.old)
 	if at, err := placeOfFD(s.old); err != nil || at.mount != s.plan.table.root {
 		return errors.Join(err, errors.New("its root has just changed"))
 	}

@@ -207,6 +207,15 @@ func hostThreads(t *testing.T) {
 	}, func() string { return "a thread is left in another mount namespace" })
 }
 
+// swapped swaps and lets the old root go.
+func swapped(pid int, root *os.File) error {
+	old, err := Swap(pid, root, 0)
+	if err == nil {
+		err = old.Close()
+	}
+	return err
+}
+
 func TestSwap(t *testing.T) {
 	b := newBox(t)
 	tree := b.tree()
@@ -214,7 +223,7 @@ func TestSwap(t *testing.T) {
 	for i := range 25 {
 		before := b.upper
 		root := b.next()
-		b.must(Swap(b.pid, root, 0))
+		b.must(swapped(b.pid, root))
 		root.Close()
 		b.check(tree)
 		b.reads("marker", "old")
@@ -296,7 +305,7 @@ func TestRefused(t *testing.T) {
 		{"mounted elsewhere", "cross-device", b.pid, here},
 		{"no process", "no such", 1 << 22, without(func(string) error { return nil })},
 	} {
-		err := Swap(c.pid, c.root, 0)
+		err := swapped(c.pid, c.root)
 		if err == nil || errors.Is(err, ErrHalf) || !strings.Contains(err.Error(), c.reason) {
 			t.Errorf("%s: got %v", c.name, err)
 		}
@@ -305,7 +314,7 @@ func TestRefused(t *testing.T) {
 			t.Fatalf("%s: it has another root", c.name)
 		}
 	}
-	b.must(Swap(b.pid, b.next(), 0))
+	b.must(swapped(b.pid, b.next()))
 	b.check(tree)
 }
 
@@ -334,7 +343,11 @@ func TestUndone(t *testing.T) {
 			}
 			return nil
 		}}
-		return s.run()
+		err := s.run()
+		if s.old > 0 {
+			unix.Close(s.old)
+		}
+		return err
 	}
 	for i := 0; ; i++ {
 		err := try(i, false)
