@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/snapshots"
+
+	"moorage/sandbox/containerd/snapstore"
 )
 
 const (
@@ -21,6 +24,17 @@ func (r *Runtime) freed() {
 	case r.removed <- struct{}{}:
 	default: // asked for already
 	}
+}
+
+// finishRemovals has containerd look for snapshots that it has unlisted and whose
+// layers are still there: it does that only after a removal, and a server that
+// ended in between has lost that it was due.
+func (r *Runtime) finishRemovals(ctx context.Context, sn snapshots.Snapshotter) error {
+	name := snapstore.NewID() + "-sweep"
+	if _, err := sn.Prepare(ctx, name, "", r.activeLabels("sweep")); err != nil {
+		return engineError("prepare a layer", err)
+	}
+	return r.removeLayer(ctx, sn, name)
 }
 
 // collect runs until the Runtime closes.

@@ -192,6 +192,7 @@ func (r *Runtime) sweepSnapshots(ctx context.Context, snapshotter string, keep k
 		return nil
 	}, fmt.Sprintf("labels.%q==%q", labelInstance, r.instance))
 	errs := []error{err}
+	errs = append(errs, r.finishRemovals(ctx, sn))
 	for _, name := range orphans {
 		errs = append(errs, r.removeLayer(ctx, sn, name))
 	}
