@@ -92,7 +92,8 @@ func (b *bench) parts(ctx context.Context) ([]part, error) {
 	for _, c := range list {
 		parts = append(parts, part{c.name, c.measure})
 	}
-	return append(parts, part{"exec true in many containers", b.load}, part{"server start", b.starts}), nil
+	return append(parts, part{"exec true in many containers", b.load}, part{"server start", b.starts},
+		part{"snapshots on the host's file system", b.statesOnHost}, part{"snapshots on the loop store", b.statesOnLoop}), nil
 }
 
 // slice is how long one round of one peer is.

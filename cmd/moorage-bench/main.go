@@ -15,22 +15,25 @@ import (
 
 	"moorage/cmd/moorage-bench/bridge"
 	"moorage/cmd/moorage-bench/floor"
+	"moorage/cmd/moorage-bench/states"
 )
 
 // Arguments that make this binary a side of a contest: the floor, or with those
-// of [bridge.Serve] the bridge.
+// of [bridge.Serve] the bridge, with those of [states.Serve] what keeps states.
 const (
 	floorArg  = "floor"
 	bridgeArg = "bridge"
+	statesArg = "states"
 )
 
 // runLimit bounds a run; cleaning up comes after it.
-const runLimit = 270 * time.Second
+const runLimit = 9 * time.Minute
 
 // options are the flags.
 type options struct {
 	divisor  int // rounds are a part of their full number
 	Inflight int
+	Only     string // parts whose name has it
 	JSON     string
 	Bin      string // directory of moorage and moorage-agent
 	Node     string // directory whose bin holds node and the reference server
@@ -62,6 +65,8 @@ func sideOf(args []string) func() error {
 		return floor.Serve
 	case len(args) == 3 && args[0] == bridgeArg:
 		return func() error { return bridge.Serve(args[1], args[2]) }
+	case len(args) == 4 && args[0] == statesArg:
+		return func() error { return states.Serve(args[1], args[2], args[3]) }
 	}
 	return nil
 }
@@ -83,6 +88,7 @@ func parseFlags(args []string) (options, error) {
 	f := flag.NewFlagSet("moorage-bench", flag.ContinueOnError)
 	f.BoolFunc("short", "a quarter of the rounds", func(string) error { o.divisor = 4; return nil })
 	f.IntVar(&o.Inflight, "inflight", 16, "file calls in flight in the second set of contests; 0 leaves it out")
+	f.StringVar(&o.Only, "only", "", "measure only the parts whose names have this `text` in them")
 	f.StringVar(&o.JSON, "json", "", "write the table as JSON into this `file` too")
 	f.StringVar(&o.Bin, "bin", filepath.Dir(self), "the `directory` of moorage and moorage-agent")
 	f.StringVar(&o.Node, "node", os.Getenv("MOORAGE_TEST_NODE"), "the `directory` whose bin holds node and mcp-server-filesystem")

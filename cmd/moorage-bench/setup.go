@@ -31,12 +31,15 @@ func measure(ctx context.Context, o options, dir string, begins func(part string
 		return nil, err
 	}
 	for _, p := range parts {
+		if !strings.Contains(p.name, b.opts.Only) {
+			continue
+		}
 		begins(p.name)
 		more, err := p.run(ctx)
+		rows = append(rows, more...)
 		if err != nil {
 			return rows, err
 		}
-		rows = append(rows, more...)
 	}
 	return rows, b.lacking()
 }

@@ -97,7 +97,7 @@ func (r row) own(rate bool) float64 {
 
 // columns is the form of a line: contest, peer, p50, p95, calls/s, ratio, aim,
 // verdict.
-const columns = "%-29s %-30s %11s %11s %9s %16s  %-12s %s"
+const columns = "%-39s %-29s %11s %11s %9s %16s  %-12s %s"
 
 // printTable writes rows for people, one block a contest.
 func printTable(w io.Writer, rows []row) error {
@@ -155,7 +155,15 @@ func (r row) ratioText() string {
 	case r.ByRate:
 		return fmt.Sprintf("%.2f x calls/s", r.Ratio)
 	}
-	return fmt.Sprintf("%.2f x time", r.Ratio)
+	return times(r.Ratio) + " time"
+}
+
+// times is a ratio; a small one with more digits.
+func times(v float64) string {
+	if v < 0.1 {
+		return fmt.Sprintf("%.4f x", v)
+	}
+	return fmt.Sprintf("%.2f x", v)
 }
 
 func (r row) aimText() string {
@@ -169,7 +177,7 @@ func (r row) aimText() string {
 	case r.AimOfRate:
 		return fmt.Sprintf(">= %.2f x", r.Aim)
 	}
-	return fmt.Sprintf("<= %.2f x", r.Aim)
+	return "<= " + times(r.Aim)
 }
 
 func (r row) verdict() string {
