@@ -63,6 +63,24 @@ func (b *modelBot) pick(t tree, ok func(p string, n *inode) bool) (string, bool)
 
 func isFile(_ string, n *inode) bool        { return n.kind == 'f' }
 func isSubdir(p string, n *inode) bool      { return n.kind == 'd' && p != "" }
+func isBelow(p string, _ *inode) bool       { return p != "" }
+func isAny(string, *inode) bool             { return true }
+func isNoLink(_ string, n *inode) bool      { return n.kind != 'l' }
+func isNoDir(_ string, n *inode) bool       { return n.kind != 'd' }
+func (b *modelBot) one(list ...int) int     { return list[b.rng.IntN(len(list))] }
+func (b *modelBot) chance(percent int) bool { return b.rng.IntN(100) < percent }
+
+// fresh is a name that nothing has yet.
+func (b *modelBot) fresh(t tree) string {
+	for {
+		dir, _ := b.pick(t, func(p string, n *inode) bool { return n.kind == 'd' && strings.Count(p, "/") < 4 })
+		p := strings.TrimPrefix(dir+"/"+modelNames[b.rng.IntN(len(modelNames))], "/")
+		if t[p] == nil {
+			return p
+		}
+	}
+}
+
 func (b *modelBot) text() []byte {
 	b.serial++
 	return fmt.Appendf(nil, "%s %d\n%s", b.name, b.serial, strings.Repeat("line\n", b.rng.IntN(30)))
