@@ -70,9 +70,10 @@ type SnapshotRequest struct {
 
 	// Hold keeps the operations of the agents of these containers back until
 	// release is called: nothing new begins. quiet says that nothing was in
-	// flight either; if so nothing is until release. It is called at most once,
-	// right before the state is fixed, and released as soon as it is. Nil: the
-	// runtime has to take it that operations are in flight.
+	// flight either; if so nothing is until release. It is called right before
+	// the state is fixed, and released as soon as it is; a second time if the
+	// container turns out to be busier than it seemed. Nil: the runtime has to
+	// take it that operations are in flight.
 	Hold func(ctx context.Context) (release func(), quiet bool)
 }
 

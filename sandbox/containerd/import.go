@@ -160,7 +160,7 @@ func (i *importing) root(ctx context.Context, u *image.Unnamed, tmp string, n in
 // data makes the tree of the image's layer n.
 func (i *importing) data(ctx context.Context, u *image.Unnamed, n int) error {
 	i.r.step("unpack data")
-	if err := i.r.snaps.MakeTree(i.e.ID); err != nil {
+	if err := i.r.snaps.MakeTree(i.e.ID, i.r.opts.Snapshotter); err != nil {
 		return err
 	}
 	dir := i.r.snaps.Data(i.e.ID)

@@ -35,7 +35,7 @@ func (r *Runtime) Open(ctx context.Context) error {
 		return fmt.Errorf("open runtime: %w", err)
 	}
 	r.work.Go(r.collect)
-	loaded := r.loadSnapshots(ctx, all)
+	loaded := r.loadSnapshots(ctx)
 	keep := kept{keys: map[string]bool{}, layers: map[string]bool{}, ids: map[string]bool{}}
 	r.thawCgroups("m-*") // a server was killed in the middle of a snapshot
 	shims := r.shims()
@@ -95,8 +95,8 @@ func (r *Runtime) snapshotters(all []containers.Container) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-func (r *Runtime) loadSnapshots(ctx context.Context, all []containers.Container) error {
-	err := r.snaps.Load(ctx, r.snapshotters(all)...)
+func (r *Runtime) loadSnapshots(ctx context.Context) error {
+	err := r.snaps.Load(ctx)
 	if err != nil {
 		r.log.Error("read the records of snapshots", "err", err)
 	}

@@ -130,7 +130,7 @@ func (k *taking) run(ctx context.Context) (err error) {
 // startData makes the first pass over the data while it is in use.
 func (k *taking) startData(ctx context.Context) error {
 	k.r.step("copy data")
-	if err := k.r.snaps.MakeTree(k.e.ID); err != nil {
+	if err := errors.Join(k.r.makeData(k.g.target.key, k.g.target.rec), k.r.snaps.MakeTree(k.e.ID, k.g.target.rec.Spec.Snapshotter)); err != nil {
 		return err
 	}
 	if err := k.r.limitDisk(k.e.Bot, k.r.snaps.Data(k.e.ID)); err != nil {

@@ -14,6 +14,7 @@
 //	<Dir>/snapshots/<id>/root.rec  the same of the layer, if that is a copy
 //	<Dir>/own/<key>/               data of a container of its own, a fork
 //	<Dir>/tmp/<id>/                what is being made
+//	<Dir>/snapshotters/<name>/     empty: containerd's snapshotters that are in use
 //
 // Dir is the instance's own, and on the filesystem of the bots' data.
 //

@@ -31,6 +31,8 @@ type Options struct {
 type Store struct {
 	opts Options
 
+	used sync.Map // names of snapshotters that Uses has noted
+
 	mu     sync.Mutex
 	broken map[string]bool // ids whose records cannot be read: theirs is kept
 	bots   map[sandbox.Bot]map[sandbox.SnapshotName]Entry
@@ -41,9 +43,14 @@ func New(o Options) *Store {
 	return &Store{opts: o, bots: map[sandbox.Bot]map[sandbox.SnapshotName]Entry{}}
 }
 
-// Load reads the index anew from the labels of a snapshotter's snapshots. One
-// whose record cannot be read is left out, kept, and logged.
-func (s *Store) Load(ctx context.Context, snapshotters ...string) error {
+// Load reads the index anew from the labels of the snapshots of every snapshotter
+// that ever had one of ours. One whose record cannot be read is left out, kept, and
+// logged. After an error it is not known which there are: nothing may be swept.
+func (s *Store) Load(ctx context.Context) error {
+	snapshotters, err := s.snapshotters()
+	if err != nil {
+		return err
+	}
 	found := map[sandbox.Bot]map[sandbox.SnapshotName]Entry{}
 	broken := map[string]bool{}
 	var errs []error
@@ -123,7 +130,8 @@ func (s *Store) Published(e Entry) {
 	put(s.bots, e)
 }
 
-// Publish makes a committed layer a listed snapshot.
+// Publish makes a committed layer a listed snapshot. Uses must have been called
+// for its snapshotter.
 func (s *Store) Publish(ctx context.Context, e Entry) error {
 	l, err := e.Labels(s.opts.Instance)
 	if err != nil {

@@ -43,8 +43,36 @@ func (s *Store) Prepare() error {
 	return nil
 }
 
-// MakeTree makes a snapshot's directory with an empty tree of data.
-func (s *Store) MakeTree(id string) error {
+// Uses notes that a snapshotter has snapshots of ours, or is about to: without that
+// a server with another configuration would take their trees for nobody's.
+func (s *Store) Uses(snapshotter string) error {
+	if _, noted := s.used.Load(snapshotter); noted {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Join(s.opts.Dir, "snapshotters", snapshotter), 0o700); err != nil {
+		return fmt.Errorf("note snapshotter: %w", err)
+	}
+	s.used.Store(snapshotter, true)
+	return nil
+}
+
+func (s *Store) snapshotters() (names []string, err error) {
+	entries, err := os.ReadDir(filepath.Join(s.opts.Dir, "snapshotters"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list snapshotters: %w", err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, nil
+}
+
+// MakeTree makes a snapshot's directory with an empty tree of data. snapshotter is
+// what its layer will be of.
+func (s *Store) MakeTree(id, snapshotter string) error {
+	if err := s.Uses(snapshotter); err != nil {
+		return err
+	}
 	return s.make(s.Data(id))
 }
 
