@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"moorage/cmd/moorage/daemon"
@@ -39,13 +40,18 @@ func (c *stopCmd) Run(ctx context.Context, d daemon.Dirs) error {
 }
 
 // startForContainers starts a server to be stopped, if there is none and an
-// earlier one has left its store mounted because containers run on it.
+// earlier one has left containers that may run, or its store mounted for them.
 func (c *stopCmd) startForContainers(ctx context.Context, d daemon.Dirs) error {
 	if _, held, err := daemon.FindHolder(d.Root); !c.Containers || held || err != nil {
 		return err
 	}
-	if on, err := store.Mounted(d.Root); !on || err != nil {
+	on, err := store.Mounted(d.Root)
+	if err != nil {
 		return err
+	}
+	tasks, _ := filepath.Glob(filepath.Join(d.Run, "runc", "*", "m-*")) // of the OCI runtime
+	if !on && len(tasks) == 0 {
+		return nil
 	}
 	return spawn(ctx, d, nil)
 }
