@@ -63,7 +63,9 @@ func copySparse(w *worker, in, out int, size int64) error {
 		case err != nil:
 			return err
 		default:
-			if end, err = unix.Seek(in, begin, unix.SEEK_HOLE); err != nil {
+			if end, err = unix.Seek(in, begin, unix.SEEK_HOLE); err == unix.ENXIO { // it shrank
+				return nil
+			} else if err != nil {
 				return err
 			}
 		}
