@@ -15,11 +15,29 @@ type handle struct {
 	path string
 }
 
-// Bounds of the kernel, limits.h: bytes of one value, and of all names.
 const (
+	// maxValue and maxList are the kernel's bounds, limits.h: bytes of one value,
+	// and of all names.
 	maxValue = 64 << 10
 	maxList  = 64 << 10
+	// fewBytes is what is asked for first, and seldom too little: the kernel takes
+	// as much memory as the caller has room for, which is half of the call's time.
+	fewBytes = 512
 )
+
+// fetch has call fill *b, which grows to max bytes if a few are not enough.
+func fetch(b *[]byte, max int, call func([]byte) (int, error)) ([]byte, error) {
+	buf := buffer(b, fewBytes)[:fewBytes]
+	n, err := call(buf)
+	if err == unix.ERANGE {
+		buf = buffer(b, max)
+		n, err = call(buf)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return buf[:n], nil
+}
 
 // attributes gives a file of the copy the owner, mode, extended attributes and
 // times of the source's, in this order: a change of owner takes capabilities and
@@ -98,8 +116,7 @@ func (p *pass) copyXattrs(w *worker, in, out handle, had bool) (bool, error) {
 		}
 	}
 	for _, name := range names {
-		value := buffer(&w.value, maxValue)
-		n, err := in.xattr(name, value)
+		value, err := fetch(&w.value, maxValue, func(b []byte) (int, error) { return in.xattr(name, b) })
 		if err == unix.ENODATA && !p.final {
 			continue
 		}
@@ -107,7 +124,7 @@ func (p *pass) copyXattrs(w *worker, in, out handle, had bool) (bool, error) {
 			return changed, err
 		}
 		changed = true
-		if err := out.setXattr(name, value[:n]); err != nil && !(err == unix.EOPNOTSUPP && isForeign(name)) {
+		if err := out.setXattr(name, value); err != nil && !(err == unix.EOPNOTSUPP && isForeign(name)) {
 			return changed, err
 		}
 	}
@@ -127,21 +144,21 @@ func isForeign(name string) bool {
 
 // xattrs lists the names of the extended attributes.
 func (h handle) xattrs(w *worker) ([]string, error) {
-	buf := buffer(&w.names, maxList)
-	var n int
-	var err error
-	if h.path != "" {
-		n, err = unix.Listxattr(h.path, buf)
-	} else {
-		n, err = unix.Flistxattr(h.fd, buf)
-	}
-	if err == unix.EOPNOTSUPP || n <= 0 && err == nil {
+	list, err := fetch(&w.names, maxList, h.listXattrs)
+	if err == unix.EOPNOTSUPP || len(list) == 0 && err == nil {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00"), nil
+	return strings.Split(strings.TrimSuffix(string(list), "\x00"), "\x00"), nil
+}
+
+func (h handle) listXattrs(b []byte) (int, error) {
+	if h.path != "" {
+		return unix.Listxattr(h.path, b)
+	}
+	return unix.Flistxattr(h.fd, b)
 }
 
 func (h handle) xattr(name string, value []byte) (int, error) {

@@ -12,6 +12,9 @@ const (
 	// smallFile is up to which size a file is read and written at once: a copy
 	// inside the kernel costs more than it gains.
 	smallFile = 128 << 10
+	// cloneFrom is from which size a file is cloned: XFS takes about 11 µs for a
+	// clone, and 5 µs to read and write 1 KiB.
+	cloneFrom = 16 << 10
 	// step is how much is copied between two looks at the context.
 	step = 4 << 20
 )
@@ -23,7 +26,7 @@ func (p *pass) copyData(w *worker, in, out int, st *unix.Stat_t) error {
 		p.copied.Add(1)
 		return nil
 	}
-	if p.clone.Load() {
+	if st.Size >= cloneFrom && p.clone.Load() {
 		switch err := unix.IoctlFileClone(out, in); {
 		case err == nil:
 			p.cloned.Add(1)

@@ -12,8 +12,10 @@
 // nothing in it that only root can make.
 //
 // A file is linked from the [Reference] if by its record nothing of it has changed,
-// else cloned where the file system can (FICLONE), else copied: inside the kernel
-// where that works, small files by reading and writing.
+// else cloned where the file system can (FICLONE) and it is not small, else copied:
+// inside the kernel where that works, small files by reading and writing. To clone
+// a small file takes longer, and the kernel first writes to disk what of it is not
+// there yet.
 //
 // # Passes
 //
@@ -46,9 +48,14 @@
 //
 // Entries may become anything at any moment of a pass. Directories are opened
 // relative to each other or below the root (openat2: no links, no other mount),
-// checked to be the inode that was seen; nothing but regular files is opened to be
-// read, and a name is looked at before through a descriptor that opens nothing. In
-// the last pass, which is of a still source, that look is left out.
+// checked to be the inode that was seen. Nothing is opened to be read but a name
+// that was a regular file a moment before, without waiting and without following
+// a link, and nothing is read before the opened file is seen to be that inode and
+// regular. What takes the name in that moment is opened and closed, no more: a FIFO
+// does not block (a process that waits for a reader goes on), a socket cannot be
+// opened, a device's driver sees an open for reading. A container makes no device
+// nodes (it has no CAP_MKNOD), and one that has some could rename them there: a
+// tree that is copied must hold no device whose mere opening does harm.
 //
 // # Bounds
 //

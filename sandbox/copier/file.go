@@ -49,7 +49,7 @@ func (d *dir) copyEntry(w *worker, i int, name string, old *entry) error {
 
 // copyFile copies a regular file.
 func (d *dir) copyFile(w *worker, e *entry, from, to int, name string) error {
-	in, err := d.openFile(w.ctx, from, name)
+	in, err := openFile(w.ctx, from, name)
 	if err != nil {
 		return err
 	}
@@ -100,33 +100,11 @@ func (d *dir) look(e *entry, fd int) (*unix.Stat_t, error) {
 
 const openSource = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NOCTTY
 
-// openFile opens a regular file of the source. While somebody may put a device of
-// that name there, which opening would already do something to, it is first
-// looked at through a descriptor that opens nothing.
-func (d *dir) openFile(ctx context.Context, dir int, name string) (int, error) {
-	if d.final {
-		return openLeased(ctx, dir, name, openSource)
-	}
-	at, err := d.openPath(dir, name)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(at)
-	var st unix.Stat_t
-	if err := unix.Fstat(at, &st); err != nil {
-		return -1, err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return -1, errOther
-	}
-	return openLeased(ctx, unix.AT_FDCWD, procPath(at), openSource&^unix.O_NOFOLLOW)
-}
-
-// openLeased opens a file without a change of its access time where that is
-// allowed. It waits for a lease that somebody holds on the file: the kernel ends
-// it after 45 s (/proc/sys/fs/lease-break-time).
-func openLeased(ctx context.Context, dir int, name string, flags int) (int, error) {
-	flags |= unix.O_NOATIME
+// openFile opens a regular file of the source, without a change of its access time
+// where that is allowed. It waits for a lease that somebody holds on the file: the
+// kernel ends it after 45 s (/proc/sys/fs/lease-break-time).
+func openFile(ctx context.Context, dir int, name string) (int, error) {
+	flags := openSource | unix.O_NOATIME
 	for {
 		fd, err := retry(func() (int, error) { return unix.Openat(dir, name, flags, 0) })
 		switch {
@@ -138,12 +116,21 @@ func openLeased(ctx context.Context, dir int, name string, flags int) (int, erro
 				return -1, ctx.Err()
 			case <-time.After(5 * time.Millisecond):
 			}
-		case vanished(err):
+		case vanished(err) || err != nil && !isRegularAt(dir, name):
 			return -1, errOther
 		default:
 			return fd, err
 		}
 	}
+}
+
+// isRegularAt tells whether a name is that of a regular file still. What else
+// cannot be opened is no error: a device without a driver, or where the mount
+// has none.
+func isRegularAt(dir int, name string) bool {
+	var st unix.Stat_t
+	err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
 // openPath opens a name as such, whatever it is, and nothing behind it.

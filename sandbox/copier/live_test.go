@@ -74,7 +74,7 @@ func TestWritersDuringPasses(t *testing.T) {
 }
 
 // A name that is at one moment a directory, at the next a link out of the tree, a
-// FIFO or a file, leads nowhere.
+// FIFO, a device or a file, leads nowhere.
 func TestSwappedEntries(t *testing.T) {
 	src, dst, remove := scratch(t, t.TempDir())
 	defer remove()
@@ -98,6 +98,8 @@ func TestSwappedEntries(t *testing.T) {
 			os.WriteFile(d+"/f", []byte("in"), 0o600)
 			os.Remove(d + "/f")
 			unix.Mkfifo(d+"/f", 0o600)
+			os.Remove(d + "/f")
+			unix.Mknod(d+"/f", unix.S_IFCHR|0o600, 0) // a whiteout, which nobody can open
 			os.Remove(d + "/f")
 			os.Symlink(outside+"/f", d+"/f")
 			os.RemoveAll(d)
