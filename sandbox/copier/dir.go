@@ -31,7 +31,8 @@ type dir struct {
 	touched bool // the copy's directory was changed, its attributes are not right
 }
 
-// scan reads the directory and hands out its entries.
+// scan reads the directory, unless its names are those of the last pass, and hands
+// out its entries, but for the first ones, which are still in the processor's cache.
 func (d *dir) scan(w *worker) error {
 	fd, err := d.src.use()
 	if vanished(err) {
@@ -40,7 +41,12 @@ func (d *dir) scan(w *worker) error {
 		return d.fail("open directory", "", err)
 	}
 	defer d.src.done()
-	names, err := w.list(fd)
+	var names []string
+	if d.self.same(d.before) && d.old.isWhole() {
+		names = d.old.list()
+	} else {
+		names, err = w.list(fd)
+	}
 	if vanished(err) {
 		return d.vanish(w)
 	} else if err != nil {
@@ -57,12 +63,14 @@ func (d *dir) scan(w *worker) error {
 		return err
 	}
 	var tasks []task
-	for i := 0; i < len(names); i += chunk {
+	for i := chunk; i < len(names); i += chunk {
 		d.pending.Add(1)
 		tasks = append(tasks, func(w *worker) error { return d.entries(w, names, olds, i, min(i+chunk, len(names))) })
 	}
-	w.pool.push(tasks...)
-	return d.complete(w)
+	if len(tasks) > 0 {
+		w.pool.push(tasks...)
+	}
+	return d.entries(w, names, olds, 0, min(chunk, len(names)))
 }
 
 // merge finds the last pass's entry for each name, and removes from the copy what
@@ -312,7 +320,9 @@ func (d *dir) settle(w *worker) error {
 		return d.fail("stat", "", err)
 	}
 	d.self.fill(&st, now, d.pass.src.id)
+	d.self.flags |= was.flags & doubtful // its names were read before this look
 	if !d.self.equal(&was) {
+		d.self.flags |= doubtful
 		if err := d.changed(d.src, ""); err != nil {
 			return err
 		}

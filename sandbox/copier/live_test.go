@@ -73,6 +73,41 @@ func TestWritersDuringPasses(t *testing.T) {
 	}
 }
 
+// A name that is made right after or during a pass is in the next one's copy, although
+// the directory's times may be what they were.
+func TestNamesOfOneTick(t *testing.T) {
+	src, dst, remove := scratch(t, t.TempDir())
+	defer remove()
+	d := filepath.Join(src, "d")
+	if err := os.Mkdir(d, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(dst, src, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made sync.WaitGroup
+	for i := range 200 {
+		made.Go(func() { os.Mkdir(filepath.Join(d, "during"+pad(i)), 0o700) })
+		if err := c.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		made.Wait()
+		if err := os.WriteFile(filepath.Join(d, "after"+pad(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if i%20 == 0 {
+			settled()
+		}
+		if err := c.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := os.ReadDir(filepath.Join(dst, "d")); len(n) != 2*(i+1) {
+			t.Fatalf("%d names after %d rounds", len(n), i+1)
+		}
+	}
+}
+
 // A name that is at one moment a directory, at the next a link out of the tree, a
 // FIFO, a device or a file, leads nowhere.
 func TestSwappedEntries(t *testing.T) {

@@ -2,6 +2,7 @@ package copier
 
 import (
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -102,6 +103,22 @@ func (n *node) name(i int) string {
 		begin = n.entries[i-1].end
 	}
 	return n.names[begin:n.entries[i].end]
+}
+
+// isWhole tells that each name of n was there when it was looked at.
+func (n *node) isWhole() bool {
+	return n != nil && !slices.ContainsFunc(n.entries, func(e entry) bool { return e.is(absent) })
+}
+
+// list returns the names.
+func (n *node) list() []string {
+	names := make([]string, len(n.entries))
+	begin := uint32(0)
+	for i := range n.entries {
+		names[i] = n.names[begin:n.entries[i].end]
+		begin = n.entries[i].end
+	}
+	return names
 }
 
 // find returns the entry of that name, or -1.

@@ -54,32 +54,38 @@ func (u *usage) scan(p *place) task {
 			return pathError("open directory", p.where(""), err)
 		}
 		defer p.done()
-		names, err := w.list(fd)
-		if vanished(err) {
-			return nil
-		}
-		if err != nil {
+		var failed error
+		err = w.readNames(fd, func(name []byte, _ byte) {
+			if failed == nil {
+				failed = u.look(w, p, fd, string(name))
+			}
+		})
+		if err != nil && !vanished(err) {
 			return pathError("read directory", p.where(""), err)
 		}
-		for _, name := range names {
-			if err := w.ctx.Err(); err != nil {
-				return err
-			}
-			var st unix.Stat_t
-			err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
-			if vanished(err) {
-				continue
-			}
-			if err != nil {
-				return pathError("stat", p.where(name), err)
-			}
-			u.add(&st)
-			if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-				w.pool.push(u.scan(p.below(name, inodeOf(&st))))
-			}
-		}
+		return failed
+	}
+}
+
+// look counts what has that name in the directory p, and has it scanned if it is
+// a directory.
+func (u *usage) look(w *worker, p *place, fd int, name string) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if vanished(err) {
 		return nil
 	}
+	if err != nil {
+		return pathError("stat", p.where(name), err)
+	}
+	u.add(&st)
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		w.pool.push(u.scan(p.below(name, inodeOf(&st))))
+	}
+	return nil
 }
 
 func (u *usage) add(st *unix.Stat_t) {
