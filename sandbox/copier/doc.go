@@ -22,8 +22,8 @@
 // [Copy.Pass] brings the copy up to a source that may be written to meanwhile;
 // [Copy.Finish] does it a last time while the source is still. Each pass looks at all
 // inodes, but reads only the directories and opens only the files that are not as
-// the pass before saw them. A file that changed is made again: no file of the copy is ever
-// written to once it is made.
+// the pass before saw them. A file that changed is made again: no file of the copy
+// is ever written to once it is made.
 //
 // A directory has the names it had if its inode is what it was: it is looked at
 // before it is read, and a look afterwards that finds it changed makes it doubtful.
