@@ -321,7 +321,7 @@ func (b *modelBot) startFeeder(c *modelContainer) error {
 	if err != nil {
 		return err
 	}
-	ch := &change{in: t.tree, name: p, then: p, apply: func() {}}
+	ch := &change{in: t.tree, name: p, apply: func() {}}
 	if err := b.done(c, ch); err != nil {
 		return err
 	}

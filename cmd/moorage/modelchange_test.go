@@ -18,10 +18,9 @@ type change struct {
 
 	apply func() // does it in the model
 
-	// By which name a file was changed, and where it is seen afterwards: if it is
-	// in a lower layer its other names may have stayed as they were.
-	in         tree
-	name, then string
+	// By which name a file was changed.
+	in   tree
+	name string
 
 	// A directory that came out of a lower layer: programs copy it, and so its
 	// links, and by exec its times, are what the copy has.
@@ -141,7 +140,7 @@ func (b *modelBot) write(t, _ place) *change {
 		}
 		return ch
 	}
-	ch.in, ch.name, ch.then = t.tree, p, p
+	ch.in, ch.name = t.tree, p
 	ch.apply = func() { t.tree[p].set(text) }
 	return ch
 }
@@ -156,7 +155,7 @@ func (b *modelBot) add(t, _ place) *change {
 	text := b.text()
 	ch := &change{
 		say: fmt.Sprintf("append to %q", t.at(p)), script: fmt.Sprintf("printf %%s %s >> %s", shellQuote(string(text)), t.q(p)),
-		in: t.tree, name: p, then: p,
+		in: t.tree, name: p,
 		apply: func() {
 			n := t.tree[p]
 			n.content, n.mtime = slices.Concat(n.content, text), time.Time{}
@@ -180,7 +179,7 @@ func (b *modelBot) middle(t, _ place) *change {
 	at := b.rng.IntN(len(t.tree[p].content) - 8)
 	return &change{
 		say: fmt.Sprintf("write into %q at %d", t.at(p), at), script: fmt.Sprintf("printf changed! | dd of=%s bs=1 seek=%d conv=notrunc 2>/dev/null", t.q(p), at),
-		in: t.tree, name: p, then: p,
+		in: t.tree, name: p,
 		apply: func() {
 			n := t.tree[p]
 			n.content, n.mtime = bytes.Clone(n.content), time.Time{}
@@ -228,7 +227,7 @@ func (b *modelBot) rename(t place, p, to string) *change {
 	dir := t.tree[p].kind == 'd'
 	ch := &change{
 		say: fmt.Sprintf("mv %q %q", t.at(p), t.at(to)), script: fmt.Sprintf("mv -f %s %s", t.q(p), t.q(to)),
-		in: t.tree, name: p, then: to,
+		in: t.tree, name: p,
 		apply: func() { t.put(to, t.take(p)) },
 	}
 	if dir {
@@ -305,7 +304,7 @@ func (b *modelBot) chmod(t, _ place) *change {
 	mode := uint32(b.one(0o755, 0o644, 0o600, 0o400, 0o1777, 0))
 	return &change{
 		say: fmt.Sprintf("chmod %o %q", mode, t.at(p)), script: fmt.Sprintf("chmod %o %s", mode, t.q(p)),
-		in: t.tree, name: p, then: p, apply: func() { t.tree[p].mode = mode },
+		in: t.tree, name: p, apply: func() { t.tree[p].mode = mode },
 	}
 }
 
@@ -314,7 +313,7 @@ func (b *modelBot) chown(t, _ place) *change {
 	uid, gid := b.one(0, 1, 1000, 65534), b.one(0, 5, 1000)
 	return &change{
 		say: fmt.Sprintf("chown %d:%d %q", uid, gid, t.at(p)), script: fmt.Sprintf("chown -h %d:%d %s", uid, gid, t.q(p)),
-		in: t.tree, name: p, then: p, apply: func() { t.tree[p].uid, t.tree[p].gid = uid, gid },
+		in: t.tree, name: p, apply: func() { t.tree[p].uid, t.tree[p].gid = uid, gid },
 	}
 }
 
@@ -326,7 +325,7 @@ func (b *modelBot) link(t, _ place) *change {
 	to := b.fresh(t.tree)
 	return &change{
 		say: fmt.Sprintf("ln %q %q", t.at(p), t.at(to)), script: fmt.Sprintf("ln %s %s", t.q(p), t.q(to)),
-		in: t.tree, name: p, then: p, apply: func() { t.tree[to] = t.tree[p]; t.touch(parent(to)) },
+		in: t.tree, name: p, apply: func() { t.tree[to] = t.tree[p]; t.touch(parent(to)) },
 	}
 }
 
@@ -404,7 +403,7 @@ func (b *modelBot) date(t, _ place) *change {
 	at := int64(b.rng.IntN(1_700_000_000))
 	return &change{
 		say: fmt.Sprintf("touch -d @%d %q", at, t.at(p)), script: fmt.Sprintf("touch -d @%d %s", at, t.q(p)),
-		in: t.tree, name: p, then: p, apply: func() { t.tree[p].mtime = time.Unix(at, 0) },
+		in: t.tree, name: p, apply: func() { t.tree[p].mtime = time.Unix(at, 0) },
 	}
 }
 
@@ -414,11 +413,6 @@ func (ch *change) do(root, data map[string]seen, isRoot bool) (broken int) {
 	all := data
 	if isRoot {
 		all = root
-	}
-	if ch.in != nil && ch.copied == "" && ch.split(all) {
-		m := *ch.in[ch.name]
-		ch.in[ch.name] = &m
-		broken++
 	}
 	if ch.in != nil && ch.in[ch.name].lower {
 		ch.in[ch.name].sparse = false // the kernel copies more than the data
@@ -435,14 +429,4 @@ func (ch *change) do(root, data map[string]seen, isRoot bool) (broken int) {
 		}
 	}
 	return broken
-}
-
-// split reports whether the kernel has given the name a file of its own.
-func (ch *change) split(all map[string]seen) bool {
-	n := ch.in[ch.name]
-	others := slices.DeleteFunc(ch.in.names(n), func(p string) bool { return p == ch.name || p == ch.then })
-	if !n.lower || len(others) == 0 {
-		return false
-	}
-	return !slices.ContainsFunc(others, func(p string) bool { return all[p].ino == all[ch.then].ino })
 }

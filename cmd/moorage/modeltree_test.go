@@ -28,8 +28,7 @@ type inode struct {
 	sparse   bool      // its content is holes for the most part
 
 	// lower: a snapshot may have put it into a lower layer of overlayfs. From then
-	// on the kernel gives a name its own copy when the file is changed by it, and
-	// cannot rename a directory.
+	// on the kernel copies it when it is changed, and cannot rename a directory.
 	lower bool
 }
 

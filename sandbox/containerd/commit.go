@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
@@ -18,6 +19,9 @@ import (
 // containerd's Commit measures what it commits, which takes as long as there are
 // files. So an empty layer is committed, and its directory then exchanged with
 // the active layer's: from that on it is done, and only ever finished.
+//
+// A layer in which files have several names is not kept so: once it is under
+// another, overlayfs gives each name that is written to a file of its own.
 type commitWay struct {
 	k *taking
 	j journal
@@ -25,12 +29,10 @@ type commitWay struct {
 	stageDir, oldDir, nextDir string
 	begun, done               bool
 
-	old  *os.File // the root before; nil if it was not swapped
-	size usage    // of the layer
+	old  *os.File      // the root before; nil if it was not swapped
+	size copier.Size   // of the layer
+	ran  time.Duration // by the agent before the layer was measured, see agentTime
 }
-
-// usage is what a layer has.
-type usage struct{ bytes, files int64 }
 
 func (w *commitWay) prepare(ctx context.Context) error {
 	k := w.k
@@ -46,17 +48,33 @@ func (w *commitWay) prepare(ctx context.Context) error {
 		Op: opCommit, ID: k.e.ID, Old: m.rec.snapshot, Next: snapshotName(m.key), Stage: k.e.ID + "-stage",
 		Name: k.e.Name, Origin: k.req.Origin, Note: k.req.Note, Parent: k.e.Record.Parent, Inode: inode(w.oldDir),
 	}
+	if m.slot.linked { // it will still have some; else this is for nothing
+		if err := w.checked(w.measure(ctx)); err != nil {
+			return err
+		}
+	}
 	measured := make(chan error, 1)
 	go func() { measured <- w.measure(ctx) }() // while the disk is waited for
 	err = w.begin(ctx)
-	return errors.Join(err, <-measured)
+	return w.checked(errors.Join(err, <-measured))
 }
 
-// measure tells how large the layer is a moment before it is the snapshot's: of a
-// container that is quiet that is as good as at the moment itself.
+// measure looks at the layer a moment before it is the snapshot's. If nothing runs
+// meanwhile that is as good as at the moment itself.
 func (w *commitWay) measure(ctx context.Context) (err error) {
-	if w.size.bytes, w.size.files, err = copier.Usage(ctx, w.oldDir); err != nil {
+	if w.size, err = copier.Measure(ctx, w.oldDir); err != nil {
 		return fmt.Errorf("measure the layer: %w", err)
+	}
+	return nil
+}
+
+// checked adds to what became of it whether the layer can be put under another.
+func (w *commitWay) checked(err error) error {
+	if err != nil {
+		return err
+	}
+	if w.k.g.target.slot.linked = w.size.Linked > 0; w.size.Linked > 0 {
+		return errOtherWay
 	}
 	return nil
 }
@@ -91,11 +109,19 @@ func (w *commitWay) stage(ctx context.Context) error {
 	return err
 }
 
-func (w *commitWay) ready() error {
-	if m := w.k.g.target; m.pid != 0 && !m.quiet {
-		return errBusy
+// ready measures again if anything was done in the container since the first time.
+func (w *commitWay) ready(ctx context.Context) error {
+	m := w.k.g.target
+	switch {
+	case m.pid == 0:
+		return nil
+	case !m.quiet:
+		return errOtherWay
+	case agentTime(m) == w.ran:
+		return nil
 	}
-	return nil
+	w.k.r.log.Debug("measure the layer again", "bot", m.rec.Spec.Ref.Bot, "container", m.rec.Spec.Ref.ID)
+	return w.checked(w.measure(ctx))
 }
 
 // fix is in time what a quiet container has to wait for.
@@ -118,8 +144,8 @@ func (w *commitWay) finish(ctx context.Context) error {
 	if w.old != nil {
 		k.r.background(func() { w.old.Close() })
 	}
-	k.e.Record.RootBytes = w.size.bytes
-	k.e.Record.Files += w.size.files
+	k.e.Record.RootBytes, k.e.Record.Unlinked = w.size.Bytes, true
+	k.e.Record.Files += w.size.Files
 	return k.r.settle(ctx, k.g.target, w.j, k.e)
 }
 

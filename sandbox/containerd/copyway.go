@@ -48,7 +48,7 @@ func (w *copyWay) prepare(ctx context.Context) error {
 	return w.copy.Pass(ctx)
 }
 
-func (w *copyWay) ready() error { return nil }
+func (w *copyWay) ready(context.Context) error { return nil }
 
 func (w *copyWay) fix(ctx context.Context) error {
 	w.k.r.step("copy layer again")

@@ -30,6 +30,9 @@ import (
 // change or the one after it, and nothing more.
 type cut struct {
 	name string
+	// links: two files of the container have two names each, which have to stay
+	// names of one file.
+	links bool
 	// prepare makes what the change needs, of the container cutRef, which runs and
 	// whose files all hold "old".
 	prepare func(*cutTest)
@@ -42,25 +45,26 @@ type cut struct {
 var cutRef, cutFork = sandbox.Ref{Bot: "cut", ID: "one"}, sandbox.Ref{Bot: "cut", ID: "fork"}
 
 var cuts = []cut{
-	{"TakeQuiet", nil, takeNew, checkTaken},
-	{"TakeBusy", func(c *cutTest) { c.shell("sleep 1000 >/dev/null 2>&1 &") }, takeNew, checkTaken},
-	{"TakeStopped", (*cutTest).stopIt, takeNew, checkTaken},
-	{"TakeMerging", func(c *cutTest) {
+	{"TakeQuiet", false, nil, takeNew, checkTaken},
+	{"TakeLinked", true, nil, takeNew, checkTaken},
+	{"TakeBusy", true, func(c *cutTest) { c.shell("sleep 1000 >/dev/null 2>&1 &") }, takeNew, checkTaken},
+	{"TakeStopped", false, (*cutTest).stopIt, takeNew, checkTaken},
+	{"TakeMerging", false, func(c *cutTest) {
 		for i := range cutLayers {
 			c.take(fmt.Sprint("s", i))
 		}
 	}, takeNew, checkTaken},
-	{"Restore", (*cutTest).prepareRestore, func(ctx context.Context, r *Runtime) error {
+	{"Restore", true, (*cutTest).prepareRestore, func(ctx context.Context, r *Runtime) error {
 		_, err := r.RestoreSnapshot(ctx, sandbox.RestoreRequest{Ref: cutRef, Name: "first", Before: "new"})
 		return err
 	}, checkRestored},
-	{"Fork", func(c *cutTest) { c.take("first") }, func(ctx context.Context, r *Runtime) error {
+	{"Fork", true, func(c *cutTest) { c.take("first") }, func(ctx context.Context, r *Runtime) error {
 		return r.Create(ctx, sandbox.Spec{Ref: cutFork, FromSnapshot: "first"})
 	}, checkForked},
-	{"DeleteSnapshot", func(c *cutTest) { c.take("first") }, func(ctx context.Context, r *Runtime) error {
+	{"DeleteSnapshot", false, func(c *cutTest) { c.take("first") }, func(ctx context.Context, r *Runtime) error {
 		return r.DeleteSnapshot(ctx, cutRef.Bot, "first")
 	}, checkUnlisted},
-	{"Import", (*cutTest).prepareImport, func(ctx context.Context, r *Runtime) error {
+	{"Import", true, (*cutTest).prepareImport, func(ctx context.Context, r *Runtime) error {
 		f, err := os.Open(importTar(filepath.Dir(r.opts.Root)))
 		if err != nil {
 			return err
@@ -69,10 +73,10 @@ var cuts = []cut{
 		_, err = r.ImportSnapshot(ctx, cutRef.Bot, "new", f)
 		return err
 	}, checkImportDone},
-	{"Export", func(c *cutTest) { c.take("before"); c.take("first") }, func(ctx context.Context, r *Runtime) error {
+	{"Export", true, func(c *cutTest) { c.take("before"); c.take("first") }, func(ctx context.Context, r *Runtime) error {
 		return r.ExportSnapshot(ctx, cutRef.Bot, "first", io.Discard)
 	}, func(c *cutTest) bool { c.forkHolds("first", "old"); return true }},
-	{"DeleteFork", func(c *cutTest) { c.take("first"); c.fork("first") }, func(ctx context.Context, r *Runtime) error {
+	{"DeleteFork", false, func(c *cutTest) { c.take("first"); c.fork("first") }, func(ctx context.Context, r *Runtime) error {
 		return r.Delete(ctx, cutFork, false)
 	}, checkForkDeleted},
 }
@@ -121,6 +125,9 @@ func (c cut) run(t *testing.T) {
 	var steps []string
 	for n := 0; n <= len(steps) || n == 0; n++ {
 		ct := newCutTest(t)
+		if c.links {
+			ct.link()
+		}
 		if c.prepare != nil {
 			c.prepare(ct)
 		}
@@ -149,6 +156,7 @@ func (c cut) run(t *testing.T) {
 type cutTest struct {
 	*fixture
 	client *fsbridge.Client
+	links  bool
 }
 
 func newCutTest(t *testing.T) *cutTest {
@@ -198,8 +206,33 @@ func (c *cutTest) write(text string) {
 
 func (c *cutTest) shell(line string) {
 	c.t.Helper()
-	_, _, err := c.agent().Exec(context.Background(), fsbridge.ExecRequest{Command: line, Wait: waitFor, MaxOutput: 1 << 10}, nil)
+	c.shellOf(c.agent(), line)
+}
+
+func (c *cutTest) shellOf(client *fsbridge.Client, line string) string {
+	c.t.Helper()
+	_, out, err := client.Exec(context.Background(), fsbridge.ExecRequest{Command: line, Wait: waitFor, MaxOutput: 1 << 10}, nil)
 	c.must(err)
+	return string(out.StdoutHead) + string(out.StderrHead)
+}
+
+// link makes the files with two names: a small one and one that a merge links.
+func (c *cutTest) link() {
+	c.t.Helper()
+	c.links = true
+	c.shell("mkdir -p /opt/deep; for f in small large; do echo $f >/root/$f; ln /root/$f /opt/deep/$f; done; dd if=/dev/zero bs=1M count=2 >>/root/large 2>/dev/null; echo >>/root/large")
+}
+
+// stillLinked writes to each by one name and reads it by the other.
+func (c *cutTest) stillLinked(client *fsbridge.Client) {
+	c.t.Helper()
+	if !c.links {
+		return
+	}
+	out := c.shellOf(client, "for f in small large; do a=/root/$f b=/opt/deep/$f; for i in 1 2; do echo $$.$i >>$a; chmod 60$i $b; [ \"$(tail -n1 $b)\" = $$.$i ] && [ $(stat -c %a.%h $a) = 60$i.2 ] && [ $a -ef $b ] || { ls -li $a $b; }; x=$a a=$b b=$x; done; done; echo done")
+	if out != "done\n" {
+		c.t.Errorf("links are none any more: %s", out)
+	}
 }
 
 func (c *cutTest) take(name string) {
@@ -242,6 +275,7 @@ func (c *cutTest) holds(client *fsbridge.Client, want string) {
 			c.t.Errorf("%s has %q, expected %q: %v", p, body, want, err)
 		}
 	}
+	c.stillLinked(client)
 }
 
 // forkHolds checks a snapshot by a fork of it.

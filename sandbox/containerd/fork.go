@@ -37,7 +37,7 @@ func (r *Runtime) fork(ctx context.Context, key string, spec sandbox.Spec) (err 
 	r.step("prepare fork")
 	sn := r.client.SnapshotService(spec.Snapshotter)
 	if err := r.continueLayer(ctx, sn, e.Bot, key, rec.snapshot, e.ID); err != nil {
-		return err
+		return fmt.Errorf("container %s: %w", spec.Ref.ID, noSpace(err))
 	}
 	c, err := r.container(key, rec)
 	if err != nil {

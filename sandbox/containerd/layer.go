@@ -82,7 +82,10 @@ func (r *Runtime) prepareOn(ctx context.Context, sn snapshots.Snapshotter, key, 
 }
 
 // continueLayer makes an active layer for a container on a layer of ours, whose
-// directory is the root directory as it was left: its attributes are taken over.
+// directory is the root directory as it was left: its attributes are taken over, and
+// the files that have several names in it. Such files are never in a layer below
+// it, but for those that a later one hides: a container has all of its own in its
+// active layer.
 func (r *Runtime) continueLayer(ctx context.Context, sn snapshots.Snapshotter, bot sandbox.Bot, key, name, parent string) error {
 	dir, below, err := r.prepareOn(ctx, sn, key, name, parent)
 	if err != nil {
@@ -91,7 +94,16 @@ func (r *Runtime) continueLayer(ctx context.Context, sn snapshots.Snapshotter, b
 	if below == "" {
 		return fmt.Errorf("prepare a layer: %s has none below it", name)
 	}
-	return errors.Join(copier.Attributes(dir, below), r.limitDisk(bot, dir))
+	if err := r.limitDisk(bot, dir); err != nil {
+		return err
+	}
+	if e, ok := r.snaps.ByID(bot, parent); !ok || !e.Record.Unlinked {
+		r.step("carry links up")
+		if _, err := copier.Links(ctx, dir, below); err != nil {
+			return fmt.Errorf("carry links up: %w", err)
+		}
+	}
+	return copier.Attributes(dir, below)
 }
 
 // removeLayer removes an active layer that nothing uses.

@@ -177,12 +177,12 @@ func (r *Runtime) commitBefore(ctx context.Context, m *member, j journal) (snaps
 		if err != nil {
 			return e, err
 		}
-		bytes, files, err := copier.Usage(ctx, dir)
+		size, err := copier.Measure(ctx, dir)
 		if err != nil {
 			return e, err
 		}
-		e.Record.RootBytes = bytes
-		e.Record.Files += files
+		e.Record.RootBytes, e.Record.Unlinked = size.Bytes, size.Linked == 0
+		e.Record.Files += size.Files
 		labels, err := e.Labels(r.instance)
 		if err != nil {
 			return e, err

@@ -81,6 +81,8 @@ var (
 type slot struct {
 	sem chan struct{} // holds one item while the slot is locked
 
+	linked bool // its layer had files with several names when it was last measured; under sem
+
 	mu   sync.Mutex
 	door *door.Door
 }

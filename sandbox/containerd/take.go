@@ -51,13 +51,13 @@ type taking struct {
 	paused time.Duration
 }
 
-// way keeps a root filesystem.
+// way keeps a root filesystem. errOtherWay of prepare or ready says that it
+// cannot.
 type way interface {
 	// prepare does what can be done while the container runs.
 	prepare(ctx context.Context) error
-	// ready is called when nothing changes any more. errBusy: this way cannot be
-	// gone.
-	ready() error
+	// ready is called when nothing changes any more.
+	ready(ctx context.Context) error
 	// fix is called next, while still nothing changes.
 	fix(ctx context.Context) error
 	// finish is called when the container goes on. After it the snapshot is listed.
@@ -66,8 +66,9 @@ type way interface {
 	undo(ctx context.Context)
 }
 
-// errBusy says that a container is not as quiet as it seemed.
-var errBusy = errors.New("the container is busy")
+// errOtherWay says that a container is not as quiet as it seemed, or that its layer
+// must stay its own.
+var errOtherWay = errors.New("the layer has to be copied")
 
 func (r *Runtime) newTaking(ctx context.Context, g *group, req sandbox.SnapshotRequest) (*taking, error) {
 	if _, err := r.snaps.Get(req.Ref.Bot, req.Name); err == nil {
@@ -118,9 +119,10 @@ func (k *taking) run(ctx context.Context) (err error) {
 	if err := k.startData(ctx); err != nil {
 		return err
 	}
+	ran := agentTime(k.g.target) // first: nothing else runs from here to there
 	if k.commits() {
-		err := k.goBy(ctx, &commitWay{k: k})
-		if !errors.Is(err, errBusy) {
+		err := k.goBy(ctx, &commitWay{k: k, ran: ran})
+		if !errors.Is(err, errOtherWay) {
 			return err
 		}
 	}
@@ -192,7 +194,7 @@ func (k *taking) still(ctx context.Context, w way) (err error) {
 			k.paused = time.Since(begun)
 		}
 	}()
-	if err := w.ready(); err != nil {
+	if err := w.ready(ctx); err != nil {
 		return err
 	}
 	if err := k.fixData(ctx); err != nil {

@@ -100,6 +100,9 @@ func (p *pass) copyXattrs(w *worker, in, out handle, had bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if p.carries {
+		names = slices.DeleteFunc(names, isLayers)
+	}
 	changed := false
 	if had {
 		extra, err := out.xattrs(w)
@@ -129,6 +132,12 @@ func (p *pass) copyXattrs(w *worker, in, out handle, had bool) (bool, error) {
 		}
 	}
 	return changed, nil
+}
+
+// isLayers tells that an attribute is what overlayfs keeps of a file in its layer,
+// and not one of the file that it shows.
+func isLayers(name string) bool {
+	return strings.HasPrefix(name, "trusted.overlay.") && !strings.HasPrefix(name, "trusted.overlay.overlay.")
 }
 
 // isForeign tells that an attribute belongs to one file system, and another has

@@ -46,6 +46,12 @@
 // the copy both survive: a caller that wants that beyond a power failure syncs the
 // copy's file system before it keeps the record.
 //
+// # Links between layers
+//
+// [Links] is for a source that is an overlayfs layer and will be below another:
+// it carries the files with several names up, since overlayfs would take them
+// apart. [Measure] tells whether there are any.
+//
 // # A hostile source
 //
 // Entries may become anything at any moment of a pass. Directories are opened

@@ -17,9 +17,11 @@ type pass struct {
 	o      Options
 	final  bool
 	mapped func(uint64) bool
-	old    state
-	new    state
-	stats  *Stats
+	// carries: into the layer over the source's, see Links.
+	carries bool
+	old     state
+	new     state
+	stats   *Stats
 	counters
 
 	src, dst, ref *place // the roots; ref is nil if nothing is linked

@@ -12,14 +12,31 @@ import (
 // names counts once, and not at all if one of them lies below one of the other
 // directories. Files that vanish meanwhile are no error.
 func Usage(ctx context.Context, dir string, others ...string) (bytes, files int64, err error) {
-	u := &usage{seen: map[inode]struct{}{}}
+	u := &usage{seen: map[inode]bool{}}
 	for _, d := range append(others, dir) {
-		u.bytes, u.files = 0, 0
+		u.Size = Size{}
 		if err := u.tree(ctx, d); err != nil {
 			return 0, 0, err
 		}
 	}
-	return u.bytes, u.files, nil
+	return u.Bytes, u.Files, nil
+}
+
+// Size is what is below a directory: Bytes and Files are those of [Usage].
+type Size struct {
+	Bytes, Files int64
+	// Linked is how many files have more than one name there. A whiteout is none
+	// (overlayfs makes them names of one device), nor is a socket.
+	Linked int64
+}
+
+// Measure is [Usage], and counts links as well.
+func Measure(ctx context.Context, dir string) (Size, error) {
+	u := &usage{seen: map[inode]bool{}}
+	if err := u.tree(ctx, dir); err != nil {
+		return Size{}, err
+	}
+	return u.Size, nil
 }
 
 func (u *usage) tree(ctx context.Context, dir string) error {
@@ -32,16 +49,16 @@ func (u *usage) tree(ctx context.Context, dir string) error {
 	if err := unix.Fstat(root.fd, &st); err != nil {
 		return pathError("stat", dir, err)
 	}
-	u.bytes = st.Blocks * 512
+	u.Bytes = st.Blocks * 512
 	tasks := newPool()
 	tasks.push(u.scan(root))
 	return tasks.run(ctx, workers(0))
 }
 
 type usage struct {
-	mu           sync.Mutex
-	bytes, files int64
-	seen         map[inode]struct{} // files with several names
+	mu sync.Mutex
+	Size
+	seen map[inode]bool // files with several names; true: two were found
 }
 
 func (u *usage) scan(p *place) task {
@@ -92,11 +109,23 @@ func (u *usage) add(st *unix.Stat_t) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		if _, ok := u.seen[inodeOf(st)]; ok {
+		id := inodeOf(st)
+		if twice, ok := u.seen[id]; ok {
+			if !twice && canBeLinked(st) {
+				u.seen[id] = true
+				u.Linked++
+			}
 			return
 		}
-		u.seen[inodeOf(st)] = struct{}{}
+		u.seen[id] = false
 	}
-	u.bytes += st.Blocks * 512
-	u.files++
+	u.Bytes += st.Blocks * 512
+	u.Files++
+}
+
+// canBeLinked tells of what is no directory whether its names being one file's
+// matters: of whiteouts it does not, and sockets are not copied.
+func canBeLinked(st *unix.Stat_t) bool {
+	kind := st.Mode & unix.S_IFMT
+	return kind != unix.S_IFSOCK && !(kind == unix.S_IFCHR && st.Rdev == 0)
 }

@@ -42,6 +42,8 @@ type Record struct {
 	RootBytes int64  `json:"root_bytes"` // of the layer
 	DataBytes int64  `json:"data_bytes"` // of the data that no earlier snapshot has
 	Files     int64  `json:"files"`      // of both
+	// Unlinked: it is known that no file of the layer has several names.
+	Unlinked bool `json:"unlinked,omitempty"`
 }
 
 // Entry is a snapshot in the index.
