@@ -37,7 +37,7 @@ func (s *snapshotSuite) writeLinks(c *fsbridge.Client, text string) {
 			mode := []string{"600", "640", "644"}[i]
 			fmt.Fprintf(&script, "echo %s >>%s; chmod %s %[2]s\n", text, by, mode)
 			for _, n := range names {
-				fmt.Fprintf(&script, "[ %s -ef %s ] && [ $(stat -c %%a.%%h %[2]s) = %s.%d ] && [ "$(tail -n1 %[2]s)" = %[5]s ] || { echo; ls -li %[1]s %[2]s; tail -n1 %[2]s; }\n", by, n, mode, len(names), text)
+				fmt.Fprintf(&script, "[ %s -ef %s ] && [ $(stat -c %%a.%%h %[2]s) = %s.%d ] && [ \"$(tail -n1 %[2]s)\" = %[5]s ] || { echo; ls -li %[1]s %[2]s; tail -n1 %[2]s; }\n", by, n, mode, len(names), text)
 			}
 		}
 	}
