@@ -8,7 +8,7 @@ import (
 )
 
 // Mount makes a new file system of a kind that mkfs knows in a file and mounts it
-// at <dir>/root, until the test's end. dir must exist and go with the test. A test
+// at <dir>/m, until the test's end. dir must exist and go with the test. A test
 // on a host without that mkfs, or without loop devices, is skipped.
 func Mount(t testing.TB, dir, kind string, mib int64) (root string) {
 	t.Helper()
@@ -19,7 +19,7 @@ func Mount(t testing.TB, dir, kind string, mib int64) (root string) {
 	if err != nil {
 		t.Skipf("mkfs.%s is not installed", kind)
 	}
-	image, root := filepath.Join(dir, "image"), filepath.Join(dir, "root")
+	image, root := filepath.Join(dir, "image"), filepath.Join(dir, "m")
 	if err := os.Mkdir(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
