@@ -40,7 +40,8 @@
 // locks; a snapshot holds them back for a moment by [fsbridge.Client.Hold].
 //
 // Such a change may take long. It goes on when its caller leaves, who gets
-// [ErrPending], and ends with [Manager.Close] at the latest.
+// [ErrPending], and ends with [Manager.Close] at the latest. It is cut short, and
+// undone where that is still possible, if the caller gives it up ([ErrGivenUp]).
 //
 // # What it does not do
 //

@@ -55,5 +55,5 @@ func forked(sn Snapshot, req CreateRequest, defaults Limits) Spec {
 // the caller stays. It is called with the bot's lock, which it frees.
 func (m *Manager) fork(ctx context.Context, spec Spec, unlock func()) (Created, error) {
 	what := fmt.Sprintf("create container %s from snapshot %s", spec.Ref.ID, spec.FromSnapshot)
-	return finish(ctx, m, what, unlock, func(ctx context.Context) (Created, error) { return m.make(ctx, spec, unlock) })
+	return finishOrUndo(ctx, m, what, unlock, func(ctx context.Context) (Created, error) { return m.make(ctx, spec, unlock) })
 }

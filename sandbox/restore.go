@@ -28,7 +28,7 @@ type Restored struct {
 // again, also when it fails: then with the state that they had.
 //
 // ErrNoSnapshot, and ErrLimit before anything is done. Once begun it is finished
-// also when ctx ends; the error is then ErrPending.
+// also when ctx ends, but by ErrGivenUp; the error is then ErrPending.
 func (m *Manager) Restore(ctx context.Context, bot Bot, name SnapshotName, id ContainerID) (Restored, error) {
 	s, err := m.snapshots()
 	if err != nil {
@@ -53,7 +53,7 @@ func (m *Manager) Restore(ctx context.Context, bot Bot, name SnapshotName, id Co
 	}
 	r := &restoration{m: m, group: g, what: what, done: Restored{Ref: g.ref, Snapshot: to}}
 	pending := fmt.Sprintf("%s, with the state before kept as snapshot %s", what, before)
-	return finish(ctx, m, pending, g.unlock, func(ctx context.Context) (Restored, error) {
+	return finishOrUndo(ctx, m, pending, g.unlock, func(ctx context.Context) (Restored, error) {
 		err := r.run(ctx, func(ctx context.Context) (err error) {
 			r.done.Before, err = s.RestoreSnapshot(ctx, RestoreRequest{
 				Ref: g.ref, Name: name, Before: before, Note: "state before the restore of " + string(name),

@@ -25,7 +25,7 @@ func (m *Manager) snapshots() (Snapshots, error) {
 // DefaultSnapshotName. The container goes on running, or stays stopped.
 //
 // ErrLimit before anything is done. Once begun it is finished also when ctx
-// ends; the error is then ErrPending.
+// ends, but by ErrGivenUp; the error is then ErrPending.
 func (m *Manager) TakeSnapshot(ctx context.Context, bot Bot, id ContainerID, name SnapshotName, note string) (Taken, error) {
 	s, err := m.snapshots()
 	if err != nil {
@@ -47,7 +47,7 @@ func (m *Manager) TakeSnapshot(ctx context.Context, bot Bot, id ContainerID, nam
 		return Taken{}, err
 	}
 	req := SnapshotRequest{Ref: g.ref, Name: name, Origin: OriginAsked, Note: note, Hold: func(ctx context.Context) (func(), bool) { return m.hold(ctx, g) }}
-	return finish(ctx, m, what, g.unlock, func(ctx context.Context) (Taken, error) {
+	return finishOrUndo(ctx, m, what, g.unlock, func(ctx context.Context) (Taken, error) {
 		begun := time.Now()
 		t, err := s.TakeSnapshot(ctx, req)
 		if err != nil {

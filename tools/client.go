@@ -109,7 +109,7 @@ func (c *client) begin(m message, weight int64) (*request, error) {
 		return nil, errDuplicateID
 	}
 	r := &request{client: c, message: m, key: key, weight: weight, alone: len(c.requests) == 0}
-	r.ctx, r.cancel = context.WithCancel(c.ctx)
+	r.ctx, r.cancel = context.WithCancelCause(c.ctx)
 	if c.account != nil {
 		r.slot = c.account.Begin(m.id, m.method)
 	}
@@ -124,7 +124,7 @@ func (c *client) cancelRequest(key string) {
 	c.mu.Unlock()
 	if r != nil {
 		r.dropped.Store(true)
-		r.cancel()
+		r.cancel(sandbox.ErrGivenUp)
 	}
 }
 
@@ -169,7 +169,7 @@ type request struct {
 	weight  int64 // in client.space
 	alone   bool  // no other was in flight when it came
 	ctx     context.Context
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	dropped atomic.Bool // cancelled by the client: it gets no answer
 
 	notesOnce sync.Once
@@ -202,7 +202,7 @@ func (r *request) run() {
 // serve carries the request out and answers it.
 func (r *request) serve() {
 	resp := r.handle()
-	r.cancel()
+	r.cancel(nil)
 	if r.notes != nil {
 		close(r.notes)
 		<-r.noted
