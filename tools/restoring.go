@@ -34,6 +34,9 @@ func (s *Server) restoreSnapshot(ctx context.Context, c *call, in restoreInput) 
 	c.progress.elapse(CallTime, "restoring the snapshot")
 	done, err := s.manager.Restore(ctx, c.bot, name, id)
 	if err != nil {
+		if stopped := stoppedFor(idStrings(done.Stopped), idStrings(done.Started)); stopped != "" && !errors.Is(err, sandbox.ErrPending) {
+			c.notice(stopped)
+		}
 		return r, withoutContainer(err, name, in.ContainerID, "create_container with from_snapshot makes one of it; container_id names another to put back")
 	}
 	c.in(string(done.Ref.ID))
@@ -60,17 +63,26 @@ func (f *restoreFacts) text() string {
 	if len(f.Stopped) == 0 {
 		return text + " No process ran."
 	}
-	text += " Stopped for it, with all processes: " + strings.Join(f.Stopped, ", ")
-	switch {
-	case len(f.Stopped) == len(f.Started):
-		text += "; started again."
-	case len(f.Started) == 0:
-		text += "; the next call starts it again."
-	default:
-		text += "; started again: " + strings.Join(f.Started, ", ") + ", the others by the next call."
+	return text + " " + stoppedFor(f.Stopped, f.Started) + "."
+}
+
+// stoppedFor says which containers a restore has stopped and, also when it failed,
+// started again; "" if none.
+func stoppedFor(stopped, started []string) string {
+	if len(stopped) == 0 {
+		return ""
 	}
-	if len(f.Stopped) > 1 {
-		text += " They share the data."
+	text := "Stopped for it, with all processes: " + strings.Join(stopped, ", ")
+	switch {
+	case len(stopped) == len(started):
+		text += "; started again"
+	case len(started) == 0:
+		text += "; the next call starts it again"
+	default:
+		text += "; started again: " + strings.Join(started, ", ") + ", the others by the next call"
+	}
+	if len(stopped) > 1 {
+		text += ". They share the data"
 	}
 	return text
 }
