@@ -32,8 +32,12 @@ func (r *Runtime) DeleteSnapshot(ctx context.Context, bot sandbox.Bot, name sand
 	if err != nil {
 		return err
 	}
-	if len(forks) > 0 {
-		return fmt.Errorf("%w: container %s was made from it; delete that first", sandbox.ErrConflict, strings.Join(forks, ", "))
+	switch len(forks) {
+	case 0:
+	case 1:
+		return fmt.Errorf("%w: container %s was made from it; delete that first", sandbox.ErrConflict, forks[0])
+	default:
+		return fmt.Errorf("%w: containers %s were made from it; delete those first", sandbox.ErrConflict, strings.Join(forks, ", "))
 	}
 	r.step("unlist snapshot")
 	if err := r.snaps.Unlist(ctx, e); err != nil {
