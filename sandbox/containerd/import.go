@@ -45,6 +45,7 @@ func (r *Runtime) ImportSnapshot(ctx context.Context, bot sandbox.Bot, name sand
 	}
 	i := &importing{r: r, sn: r.client.SnapshotService(r.opts.Snapshotter)}
 	i.e = snapstore.Entry{ID: snapstore.NewID(), Bot: bot, Name: name}
+	defer r.freed() // the blobs
 	r.step("read image tar")
 	if err := r.images.ReadTar(ctx, tar, i.run); err != nil {
 		return sandbox.Snapshot{}, noSpace(err)
