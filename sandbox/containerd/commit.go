@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
@@ -29,9 +28,9 @@ type commitWay struct {
 	stageDir, oldDir, nextDir string
 	begun, done               bool
 
-	old  *os.File      // the root before; nil if it was not swapped
-	size copier.Size   // of the layer
-	ran  time.Duration // by the agent before the layer was measured, see agentTime
+	old  *os.File    // the root before; nil if it was not swapped
+	size copier.Size // of the layer
+	talk uint64      // member.talk before the layer was measured
 }
 
 func (w *commitWay) prepare(ctx context.Context) error {
@@ -109,7 +108,9 @@ func (w *commitWay) stage(ctx context.Context) error {
 	return err
 }
 
-// ready measures again if anything was done in the container since the first time.
+// ready measures again if the agent was asked anything since the first time, or has
+// answered: whatever is done in a container where only the agent runs is asked of it,
+// and what was begun before has been answered now that it is held.
 func (w *commitWay) ready(ctx context.Context) error {
 	m := w.k.g.target
 	switch {
@@ -117,7 +118,7 @@ func (w *commitWay) ready(ctx context.Context) error {
 		return nil
 	case !m.quiet:
 		return errOtherWay
-	case agentTime(m) == w.ran:
+	case m.talk() == w.talk:
 		return nil
 	}
 	w.k.r.log.Debug("measure the layer again", "bot", m.rec.Spec.Ref.Bot, "container", m.rec.Spec.Ref.ID)
@@ -165,8 +166,12 @@ func (w *commitWay) undo(ctx context.Context) {
 
 // dropStage removes what a commit has made before the exchange, and ends it.
 func (r *Runtime) dropStage(ctx context.Context, sn snapshots.Snapshotter, m *member, j journal) error {
-	return errors.Join(r.removeLayer(ctx, sn, j.Next), r.snaps.Release(ctx, m.rec.Spec.Snapshotter, j.ID),
-		r.removeLayer(ctx, sn, j.Stage), r.conclude(ctx, m.key))
+	r.step("drop next layer")
+	err := r.removeLayer(ctx, sn, j.Next)
+	r.step("drop stage")
+	err = errors.Join(err, r.snaps.Release(ctx, m.rec.Spec.Snapshotter, j.ID), r.removeLayer(ctx, sn, j.Stage))
+	r.step("end dropped commit")
+	return errors.Join(err, r.conclude(ctx, m.key))
 }
 
 // prepareNext makes the container's next active layer, or finds it.

@@ -74,7 +74,8 @@
 //     exchanged with the active layer's, and the container gets a next active layer
 //     on it; if it runs, its root is swapped under the agent (package swaproot).
 //     That takes as long for a million files as for one.
-//   - of any other, by copy (copyway.go): one pass of the copier while it runs,
+//   - of any other, and where a file of the active layer has several names, by copy
+//     (copyway.go): one pass of the copier while it runs,
 //     another one while its cgroups are frozen, for what has changed.
 //
 // The data is copied in the same two passes, from the newest snapshot of the same
@@ -90,6 +91,12 @@
 // exchange and finished after it; a restore from the moment on at which its journal
 // says that all is prepared. What has no journal, as a copy, a fork or an import,
 // counts from its last step, and is swept away by Open without it.
+//
+// Hard links: overlayfs takes a lower layer's apart when one of the names is written
+// to. So files with several names are always in the active layer: a layer with such
+// files stays the container's own, and what continues on one that has them, a fork
+// or a restored container, begins with a copy of them (copier.Links), which costs
+// their size. Not so an image's own, whose links break at a write.
 //
 // What overlayfs makes of it: a directory that a snapshot has made part of a lower
 // layer cannot be renamed by rename(2) (EXDEV, as one of an image); mv and fs_move

@@ -24,6 +24,14 @@ type member struct {
 	quiet bool
 }
 
+// talk changes with what is asked of the agent and what it answers, see door.Talk.
+func (m *member) talk() uint64 {
+	if d := m.slot.current(); d != nil {
+		return d.Talk()
+	}
+	return 0
+}
+
 // group is a container and all others that share its data. Their slots are held,
 // so none of them starts, stops or goes.
 type group struct {

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/containers"
-	"golang.org/x/sys/unix"
 
 	"moorage/sandbox"
 	"moorage/sandbox/containerd/freezer"
@@ -54,21 +52,6 @@ func (r *Runtime) isQuiet(m *member) bool {
 		r.log.Debug("container is not quiet", "bot", m.rec.Spec.Ref.Bot, "container", m.rec.Spec.Ref.ID, "why", err)
 	}
 	return err == nil
-}
-
-// agentTime is how long a container's agent has had a processor; 0 if it does not
-// run. Where only the agent runs, and this stays as it is, nothing was done. An
-// error counts as something done: then it is another time at each call.
-func agentTime(m *member) time.Duration {
-	if m.pid == 0 {
-		return 0
-	}
-	const cpuClock = 2 // of all its threads: CPUCLOCK_SCHED, include/linux/posix-timers.h
-	var ts unix.Timespec
-	if err := unix.ClockGettime(int32(^m.pid<<3|cpuClock), &ts); err != nil {
-		return time.Duration(-time.Now().UnixNano())
-	}
-	return time.Duration(ts.Nano())
 }
 
 // swap puts a new active layer's filesystem under a running agent. old is to be

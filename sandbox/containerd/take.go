@@ -119,9 +119,9 @@ func (k *taking) run(ctx context.Context) (err error) {
 	if err := k.startData(ctx); err != nil {
 		return err
 	}
-	ran := agentTime(k.g.target) // first: nothing else runs from here to there
+	talk := k.g.target.talk() // first: no more is asked of the agent from here to there
 	if k.commits() {
-		err := k.goBy(ctx, &commitWay{k: k, ran: ran})
+		err := k.goBy(ctx, &commitWay{k: k, talk: talk})
 		if !errors.Is(err, errOtherWay) {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,8 @@ type Door struct {
 	log  *slog.Logger
 	stop sync.Once
 	done chan struct{} // closed when the accept loop has ended
+
+	talk atomic.Uint64 // see Talk
 
 	ended chan struct{} // closed by End
 	why   error         // set before ended is closed
@@ -114,7 +117,8 @@ func (d *Door) Take(ctx context.Context) (io.ReadWriteCloser, error) {
 		default:
 		}
 		if c := d.waiting(); c != nil {
-			return c, nil
+			d.talk.Add(1)
+			return heard{c, &d.talk}, nil
 		}
 		select {
 		case <-d.knock:
@@ -123,6 +127,27 @@ func (d *Door) Take(ctx context.Context) (io.ReadWriteCloser, error) {
 			return nil, fmt.Errorf("wait for agent: %w", context.Cause(ctx))
 		}
 	}
+}
+
+// Talk is a number that changes with whatever is written to the agent or read from
+// it. While it stays the agent is asked nothing and answers nothing.
+func (d *Door) Talk() uint64 { return d.talk.Load() }
+
+// heard is a connection that was taken.
+type heard struct {
+	io.ReadWriteCloser
+	talk *atomic.Uint64
+}
+
+func (h heard) Read(b []byte) (int, error) {
+	n, err := h.ReadWriteCloser.Read(b)
+	h.talk.Add(1)
+	return n, err
+}
+
+func (h heard) Write(b []byte) (int, error) {
+	h.talk.Add(1) // before: the agent may be quick
+	return h.ReadWriteCloser.Write(b)
 }
 
 // waiting takes the connection out of its slot; nil if there is none, or if its
