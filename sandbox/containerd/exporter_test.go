@@ -178,10 +178,12 @@ func (x exporter) held() (all []string) {
 	for _, l := range ls {
 		all = append(all, "lease "+l.ID)
 	}
-	trees, err := filepath.Glob(filepath.Join(x.opts.Root, "data", x.instance, "*", "*"))
-	x.must(err)
-	for _, tree := range trees {
-		all = append(all, "tree "+tree)
+	for _, dir := range []string{"snapshots", "own", "tmp"} {
+		trees, err := filepath.Glob(filepath.Join(x.opts.Root, "data", x.instance, dir, "*"))
+		x.must(err)
+		for _, tree := range trees {
+			all = append(all, "tree "+tree)
+		}
 	}
 	slices.Sort(all)
 	return all
