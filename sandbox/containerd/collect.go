@@ -12,7 +12,7 @@ import (
 
 const (
 	collectPause   = 300 * time.Millisecond // after a removal, for others to come
-	collectTimeout = time.Minute
+	collectTimeout = 10 * time.Second
 )
 
 // freed says that something was removed. containerd only unlists it; the disk is
@@ -37,18 +37,21 @@ func (r *Runtime) finishRemovals(ctx context.Context, sn snapshots.Snapshotter) 
 	return r.removeLayer(ctx, sn, name)
 }
 
-// collect runs until the Runtime closes.
+// collect runs until the Runtime closes, and then once more if there is something
+// left to do.
 func (r *Runtime) collect() {
-	for {
+	for r.ctx.Err() == nil {
 		select {
 		case <-r.removed:
+			_ = pause(r.ctx, collectPause) // cut short by the end
 		case <-r.ctx.Done():
-			return
+			select {
+			case <-r.removed:
+			default:
+				return
+			}
 		}
-		if pause(r.ctx, collectPause) != nil {
-			return
-		}
-		if err := r.collectOnce(); err != nil && r.ctx.Err() == nil {
+		if err := r.collectOnce(); err != nil {
 			r.log.Warn("free what was removed", "err", err)
 		}
 	}
@@ -57,7 +60,7 @@ func (r *Runtime) collect() {
 // collectOnce has containerd collect, and waits for it: deleting a lease can ask
 // for that.
 func (r *Runtime) collectOnce() error {
-	ctx, cancel := context.WithTimeout(r.ctx, collectTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), collectTimeout)
 	defer cancel()
 	l, err := r.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(collectTimeout))
 	if err != nil {
